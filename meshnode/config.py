@@ -1,0 +1,198 @@
+"""Configuration: flag > MESHNODE_… environment > file > default, in one frozen value. Read by daemon and cli only."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+
+from meshnode.domain.errors import MeshError
+from meshnode.domain.invite import parse_host_port
+
+Network = Annotated[str, msgspec.Meta(max_length=64)]
+HostPort = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+
+SYSTEM_DATA_DIR: Final = Path("/var/lib/meshnode")
+_NOT_SETTINGS: Final = frozenset({"MESHNODE_DATA_DIR", "MESHNODE_CONFIG", "MESHNODE_VENV"})
+
+log = logging.getLogger(__name__)
+
+
+class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[node]`"""
+
+    kind: Literal["desktop", "phone", "server", "other"] | None = None
+    """What this machine is. Default: found out (Termux is a phone, a service or no display a server)."""
+
+
+class ListenConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[listen]`"""
+
+    public: Annotated[list[HostPort], msgspec.Meta(min_length=1, max_length=8)] = msgspec.field(
+        default_factory=lambda: ["0.0.0.0:6969", "[::]:6969"]
+    )
+    """Where other nodes and devices reach us, HOST:PORT each, over TLS. Port 0 = any free one."""
+    control_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 6970
+    """Port on 127.0.0.1 for this machine's own command line; any free one if it is taken."""
+    public_url: Annotated[str, msgspec.Meta(pattern=r"^https://", max_length=256)] | None = None
+    """The address to put into invites where others reach us by another name than our own addresses."""
+
+
+class PairingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[pairing]`"""
+
+    offer_s: Annotated[float, msgspec.Meta(ge=30, le=3600)] = 600.0
+    """Seconds an offer stays open."""
+    lan_only: bool = True
+    """Answer pairing requests from the local network only."""
+    allowed_networks: list[Network] = msgspec.field(default_factory=list)
+    """Networks that count as local too, for example 100.64.0.0/10 for Tailscale."""
+
+
+class HeartbeatConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[heartbeat]`"""
+
+    interval_s: Annotated[float, msgspec.Meta(ge=0.2, le=300)] | None = None
+    """Seconds between heartbeats. Default: 15, on phones 60."""
+
+
+class MdnsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[mdns]`"""
+
+    enabled: bool = True
+    """Advertise this node on the local network and look for others."""
+
+
+class HttpConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[http]`"""
+
+    trusted_proxies: list[Network] = msgspec.field(default_factory=list)
+    """Reverse proxies whose forwarding headers are believed."""
+    anonymous_per_minute: Annotated[int, msgspec.Meta(ge=10, le=1_000_000)] = 600
+    """Requests without a token that one source may make in a minute."""
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that can be configured."""
+
+    node: NodeConfig = msgspec.field(default_factory=NodeConfig)
+    listen: ListenConfig = msgspec.field(default_factory=ListenConfig)
+    pairing: PairingConfig = msgspec.field(default_factory=PairingConfig)
+    heartbeat: HeartbeatConfig = msgspec.field(default_factory=HeartbeatConfig)
+    mdns: MdnsConfig = msgspec.field(default_factory=MdnsConfig)
+    http: HttpConfig = msgspec.field(default_factory=HttpConfig)
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """A configuration and where each setting came from."""
+
+    config: Config
+    origins: dict[str, str]  # "listen.control_port" → "flag" | "environment" | path of the file
+    file: Path
+
+
+def config_file(environ: Mapping[str, str] = os.environ) -> Path:
+    """The file that is read: MESHNODE_CONFIG, systemd's directory, or the user's own."""
+    if environ.get("MESHNODE_CONFIG"):
+        return Path(environ["MESHNODE_CONFIG"])
+    if environ.get("CONFIGURATION_DIRECTORY"):
+        return Path(environ["CONFIGURATION_DIRECTORY"].split(":")[0]) / "config.toml"
+    import platformdirs
+
+    return Path(platformdirs.user_config_dir("meshnode", appauthor=False)) / "config.toml"
+
+
+def data_directory(flag: str | None = None, environ: Mapping[str, str] = os.environ) -> Path:
+    """Where this node keeps itself: --data-dir, MESHNODE_DATA_DIR, systemd's directory, or the user's own."""
+    if flag or environ.get("MESHNODE_DATA_DIR"):
+        return Path(flag or environ["MESHNODE_DATA_DIR"]).expanduser().absolute()
+    if environ.get("STATE_DIRECTORY"):
+        return Path(environ["STATE_DIRECTORY"].split(":")[0])
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("meshnode", appauthor=False))
+
+
+def load_config(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] = os.environ) -> Loaded:
+    """Merge flags (dotted names), environment, file and defaults. Raises `bad_config` naming the setting."""
+    file = config_file(environ)
+    merged: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    try:
+        content = tomllib.loads(file.read_text("utf-8"))
+    except FileNotFoundError:
+        content = {}
+        if environ.get("MESHNODE_CONFIG"):
+            raise MeshError("bad_config", f"{file} does not exist (MESHNODE_CONFIG)") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise MeshError("bad_config", f"{file}: {error}") from error
+    for section, settings in content.items():
+        for key, value in settings.items() if isinstance(settings, dict) else (("", settings),):
+            _put(merged, origins, f"{section}.{key}".rstrip("."), value, str(file))
+    known = {f"{section}.{field.name}" for section, field in _fields()}
+    for name, text in environ.items():
+        if not name.startswith("MESHNODE_") or name in _NOT_SETTINGS:
+            continue
+        dotted = name.removeprefix("MESHNODE_").lower().replace("__", ".")
+        if dotted in known:
+            _put(merged, origins, dotted, _from_text(text), "environment")
+        else:
+            log.warning("%s is not a setting; ignored", name)
+    for dotted, value in (flags or {}).items():
+        if value is not None:
+            _put(merged, origins, dotted, value, "flag")
+    try:
+        config = msgspec.convert(merged, Config, strict=False)
+    except msgspec.ValidationError as error:
+        what, _, where = str(error).partition(" - at `$.")
+        setting = where.strip("`")
+        raise MeshError("bad_config", f"{setting or file}: {what} ({origins.get(setting, file)})") from error
+    _check(config)
+    return Loaded(config, origins, file)
+
+
+def _fields() -> list[tuple[str, msgspec.structs.FieldInfo]]:
+    sections = {f.name: f.type for f in msgspec.structs.fields(Config)}
+    return [(name, field) for name, kind in sections.items() for field in msgspec.structs.fields(kind)]
+
+
+def _put(merged: dict[str, Any], origins: dict[str, str], dotted: str, value: Any, origin: str) -> None:
+    section, _, key = dotted.partition(".")
+    if key:
+        merged.setdefault(section, {})[key] = value
+    else:
+        merged[section] = value
+    origins[dotted] = origin
+
+
+def _from_text(text: str) -> Any:
+    """An environment value: JSON for lists, else text, which msgspec converts to the setting's type."""
+    if text.startswith("["):
+        try:
+            return msgspec.json.decode(text.encode())
+        except msgspec.DecodeError:
+            return text
+    return text
+
+
+def _check(config: Config) -> None:
+    for address in config.listen.public:
+        try:
+            parse_host_port(address)
+        except MeshError as error:
+            raise MeshError("bad_config", f"listen.public: {error.detail}") from error
+    for setting, networks in (
+        ("pairing.allowed_networks", config.pairing.allowed_networks),
+        ("http.trusted_proxies", config.http.trusted_proxies),
+    ):
+        for network in networks:
+            try:
+                ipaddress.ip_network(network, strict=False)
+            except ValueError as error:
+                raise MeshError("bad_config", f"{setting}: {error}") from error

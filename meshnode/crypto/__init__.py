@@ -1,0 +1,1 @@
+"""Floor 1: functions on bytes; the only importer of cryptography and cpace."""

@@ -1,0 +1,81 @@
+"""The invite: the URL or QR that carries an offer, its secrets in the fragment only. Source: docs/protocol.md, Invite.
+
+Grammar: `https://HOST:PORT/p#CODE.CERT`, CODE = the uuid's 16 bytes, CERT = the first 16 bytes of the
+certificate hash, both base64url without padding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import urlsplit
+
+from meshnode.domain.base64url import decode_base64url, encode_base64url
+from meshnode.domain.errors import MeshError, invalid
+
+DEFAULT_PORT: Final = 6969
+CODE_BYTES: Final = 16
+CERT_BYTES: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Invite:
+    """Where an offer is, its code, and the start of the certificate hash to expect there."""
+
+    host: str
+    port: int
+    code: bytes = field(repr=False)
+    cert: bytes
+
+
+def format_host(host: str) -> str:
+    """`host` as it stands in a URL: IPv6 in brackets, a scope's % escaped."""
+    return f"[{host.replace('%', '%25')}]" if ":" in host else host
+
+
+def format_invite(invite: Invite) -> str:
+    """The invite as text."""
+    secrets = f"{encode_base64url(invite.code)}.{encode_base64url(invite.cert)}"
+    return f"https://{format_host(invite.host)}:{invite.port}/p#{secrets}"
+
+
+def parse_invite(text: str) -> Invite:
+    """The invite in `text`. Raises `invalid_params` saying which part is wrong."""
+    if len(text) > 512:
+        raise invalid("invite", "longer than an invite can be")
+    try:
+        url = urlsplit(text.strip())
+        host, port, fragment = url.hostname, url.port or DEFAULT_PORT, url.fragment
+    except ValueError as error:
+        raise invalid("invite", str(error)) from error
+    if url.scheme != "https" or not host or url.path != "/p" or url.query or url.username is not None:
+        raise invalid("invite", "must look like https://HOST:PORT/p#CODE.CERT")
+    parts = fragment.split(".")
+    if len(parts) == 3:
+        raise invalid("invite", "is a phone's invite; open it in the phone's browser, or run `meshnode pair` there")
+    try:
+        if len(parts) != 2:
+            raise ValueError("two parts after the #")
+        code, cert = (decode_base64url(part) for part in parts)
+        if len(code) != CODE_BYTES or len(cert) != CERT_BYTES:
+            raise ValueError("16 bytes each")
+    except ValueError as error:
+        raise invalid("invite", "the part after # is damaged; copy the whole URL, in quotes") from error
+    return Invite(host=host.replace("%25", "%"), port=port, code=code, cert=cert)
+
+
+def parse_host_port(text: str, default_port: int = DEFAULT_PORT) -> tuple[str, int]:
+    """(host, port) of `HOST`, `HOST:PORT`, `[V6]`, `[V6]:PORT` or a bare IPv6 address.
+
+    Raises `invalid_params`.
+    """
+    try:
+        if text.count(":") > 1 and not text.startswith("["):
+            text = f"[{text}]"
+        parts = urlsplit(f"//{text.replace('%', '%25') if '%25' not in text else text}")
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise MeshError("invalid_params", f"address {text!r}: {error}", field="address") from error
+    if not host or parts.path or parts.query or parts.fragment or parts.username is not None:
+        raise invalid("address", f"{text!r} must look like HOST, HOST:PORT or [IPv6]:PORT")
+    return host.replace("%25", "%"), default_port if port is None else port

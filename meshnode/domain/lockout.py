@@ -1,0 +1,54 @@
+"""Code-less failures: ten in an hour lock the ways in that need no code. Source: docs/protocol.md, Budget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from meshnode.domain.errors import MeshError
+
+FAILURES: Final = 10
+WINDOW: Final = timedelta(hours=1)
+FIRST_LOCK: Final = timedelta(minutes=15)
+LONGEST_LOCK: Final = timedelta(hours=24)
+FORGIVEN_AFTER: Final = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lockout:
+    """The counter of one budget: when failures came, how often it locked, until when it is locked."""
+
+    failures: tuple[datetime, ...] = ()  # oldest first, at most FAILURES
+    locks: int = 0  # in a row; each doubles the next
+    locked_until: datetime | None = None
+
+
+def check_unlocked(lockout: Lockout, now: datetime) -> None:
+    """Raise `locked_out` with the seconds left."""
+    if lockout.locked_until is not None and now < lockout.locked_until:
+        left = (lockout.locked_until - now).total_seconds()
+        raise MeshError("locked_out", "too many wrong PINs; pairing by PIN alone is locked", retry_after_s=left)
+
+
+def add_failure(lockout: Lockout, now: datetime) -> Lockout:
+    """One failure more; the tenth in an hour locks, twice as long as the time before."""
+    failures, locks = lockout.failures, lockout.locks
+    if lockout.locked_until is not None and now >= lockout.locked_until:
+        failures = ()  # that lock has been served
+    last = max((*lockout.failures[-1:], *([lockout.locked_until] if lockout.locked_until else [])), default=now)
+    if now - last > FORGIVEN_AFTER:
+        locks = 0
+    failures = (*(at for at in failures if timedelta(0) <= now - at <= WINDOW), now)[-FAILURES:]
+    if len(failures) < FAILURES:
+        return Lockout(failures=failures, locks=locks)
+    span = min(FIRST_LOCK * 2**locks, LONGEST_LOCK)
+    return Lockout(failures=failures, locks=min(locks + 1, 16), locked_until=now + span)
+
+
+def give_back(lockout: Lockout) -> Lockout:
+    """A success takes its own failure back, with the lock it caused: pairing often locks nobody out."""
+    left = lockout.failures[:-1]
+    if len(lockout.failures) < FAILURES:
+        return replace(lockout, failures=left)
+    return Lockout(failures=left, locks=max(0, lockout.locks - 1))

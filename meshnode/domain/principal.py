@@ -1,0 +1,109 @@
+"""Who is calling, and the one function that says what they may do.
+
+Every route and RPC method names an `Action`; nothing else decides. Trust levels: 0 announced (known, no
+rights), 1 paired, 2 operator. Source: docs/protocol.md, Trust levels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final
+
+from meshnode.domain.errors import MeshError
+
+
+class Role(Enum):
+    """In whose name a request comes."""
+
+    ANONYMOUS = auto()  # no token, or none that we know
+    DEVICE = auto()  # a thin client's token
+    PEER = auto()  # a session opened with an identity key
+    OWNER = auto()  # the owner's token, on the control listener only
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """The caller: a role, and for devices and peers which node and its trust level."""
+
+    role: Role
+    node_id: str | None = None
+    level: int = 0
+
+
+ANONYMOUS: Final = Principal(Role.ANONYMOUS)
+OWNER: Final = Principal(Role.OWNER, level=3)
+
+
+class Need(Enum):
+    """What an action asks of its caller."""
+
+    ANYONE = auto()
+    PEER = auto()  # a peer's own session: it speaks of itself
+    PAIRED = auto()  # any device or peer at level 1, or the owner
+    OPERATOR = auto()  # level 2, or the owner
+    OWNER = auto()  # the control listener only
+
+
+class Action(Enum):
+    """Everything that can be asked of a node."""
+
+    CHECK_HEALTH = "check_health"
+    CHECK_READINESS = "check_readiness"
+    READ_PUBLIC_IDENTITY = "read_public_identity"
+    PAIR = "pair"  # the four steps of the ceremony
+    OPEN_SESSION = "open_session"
+    SEND_HEARTBEAT = "send_heartbeat"
+    READ_NODES = "read_nodes"  # node, nodes, discovered, audit
+    OPEN_OFFER = "open_offer"  # open, watch, cancel
+    JOIN_NODE = "join_node"
+    ALIAS_NODE = "alias_node"
+    REVOKE_NODE = "revoke_node"
+    FORGET_NODE = "forget_node"
+    SET_TRUST = "set_trust"
+    UNLOCK_PAIRING = "unlock_pairing"
+    RENAME_SELF = "rename_self"
+
+
+NEEDS: Final[dict[Action, Need]] = {
+    Action.CHECK_HEALTH: Need.ANYONE,
+    Action.CHECK_READINESS: Need.PAIRED,
+    Action.READ_PUBLIC_IDENTITY: Need.ANYONE,
+    Action.PAIR: Need.ANYONE,
+    Action.OPEN_SESSION: Need.ANYONE,
+    Action.SEND_HEARTBEAT: Need.PEER,
+    Action.READ_NODES: Need.OPERATOR,
+    Action.OPEN_OFFER: Need.OPERATOR,
+    Action.JOIN_NODE: Need.OPERATOR,
+    Action.ALIAS_NODE: Need.OPERATOR,
+    Action.REVOKE_NODE: Need.OPERATOR,
+    Action.FORGET_NODE: Need.OPERATOR,
+    Action.SET_TRUST: Need.OWNER,
+    Action.UNLOCK_PAIRING: Need.OWNER,
+    Action.RENAME_SELF: Need.OWNER,
+}
+
+
+def authorise(principal: Principal, action: Action) -> None:
+    """Return if `principal` may do `action`, else raise `token_required` or `not_permitted`."""
+    need = NEEDS[action]
+    role = principal.role
+    allowed = (
+        need is Need.ANYONE
+        or (role is Role.OWNER and need is not Need.PEER)
+        or (role is Role.PEER and need is Need.PEER and principal.level >= 1)
+        or (role in (Role.DEVICE, Role.PEER) and need is Need.PAIRED and principal.level >= 1)
+        or (role in (Role.DEVICE, Role.PEER) and need is Need.OPERATOR and principal.level >= 2)
+    )
+    if allowed:
+        return
+    if role is Role.ANONYMOUS:
+        raise MeshError("token_required", f"{action.value} needs a token")
+    raise MeshError("not_permitted", f"{action.value} is not permitted at trust level {principal.level}")
+
+
+def authorise_target(principal: Principal, action: Action, target_level: int) -> None:
+    """`authorise`, and that `target_level` lies below the caller's own: operators don't judge each other."""
+    authorise(principal, action)
+    if principal.role is not Role.OWNER and target_level >= principal.level:
+        raise MeshError("not_permitted", f"{action.value} acts only on nodes below your own trust level")
