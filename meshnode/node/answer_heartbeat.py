@@ -1,0 +1,90 @@
+"""Receive heartbeats: the one fast path. What they say is held in memory and flushed at most a second later."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from meshnode.domain.errors import MeshError
+from meshnode.domain.event import Event
+from meshnode.domain.heartbeat import Heartbeat
+from meshnode.domain.liveness import StatusReason
+from meshnode.node.authenticate import Session
+from meshnode.node.describe_node import SelfDescription
+from meshnode.node.event_bus import EventBus
+from meshnode.node.learn_announcement import LearnAnnouncement
+from meshnode.node.ports import Clock
+from meshnode.node.roster import Entry, Roster
+
+CLONE_WINDOW_S: Final = 60.0
+
+log = logging.getLogger(__name__)
+
+
+class AnswerHeartbeat:
+    """Evidence of life, and the answer to it."""
+
+    def __init__(
+        self, me: SelfDescription, roster: Roster, learning: LearnAnnouncement, clock: Clock, bus: EventBus
+    ) -> None:
+        self._me = me
+        self._roster = roster
+        self._learning = learning
+        self._clock = clock
+        self._bus = bus
+
+    async def answer(self, session: Session, beat: Heartbeat) -> Heartbeat:
+        """Note that the session's node lives; our own heartbeat in return.
+
+        Raises `token_expired` for an epoch other than the session's, and what `learn` raises.
+        """
+        if beat.epoch != session.epoch:
+            raise MeshError("token_expired", "this session was opened in another epoch")
+        entry = session.entry
+        if beat.announcement is not None:
+            await self._learning.learn(entry, beat.announcement)
+        if (beat.epoch, beat.sequence) > (entry.epoch, entry.sequence):
+            entry.epoch, entry.sequence = beat.epoch, beat.sequence
+            if beat.leaving:
+                self.lost(entry, "left")
+            else:
+                self.heard(entry)
+        me = self._me
+        return Heartbeat(
+            epoch=me.epoch,
+            sequence=beat.sequence,
+            announcement_sha256=me.sha256,
+            known_sha256=entry.announcement_sha256,
+            announcement=None if beat.known_sha256 == me.sha256 else me.jws,
+        )
+
+    def heard(self, entry: Entry) -> None:
+        """Authenticated evidence that the node lives."""
+        entry.heard_mono = self._clock.monotonic()
+        entry.last_seen = self._clock.now()
+        self._roster.touch(entry)
+        if entry.status != "online":
+            entry.status, entry.status_reason = "online", None
+            log.info("%s is online", entry.node.label)
+            self._bus.publish(Event("mesh.node.online", {"id": entry.node.id}))
+
+    def lost(self, entry: Entry, reason: StatusReason) -> None:
+        """The node itself said that it leaves, or that it removed us."""
+        if entry.status == "offline" and entry.status_reason == reason:
+            return
+        if reason == "left":
+            entry.last_seen = self._clock.now()
+        entry.status, entry.status_reason = "offline", reason
+        self._roster.touch(entry)
+        log.info("%s is offline (%s)", entry.node.label, reason)
+        self._bus.publish(Event("mesh.node.offline", {"id": entry.node.id, "reason": reason}))
+
+    async def session_opened(self, entry: Entry, epoch: int) -> None:
+        """Two epochs of one key alternating within a minute: two machines run with one identity."""
+        now = self._clock.monotonic()
+        recent = tuple((e, at) for e, at in entry.epochs_seen if now - at <= CLONE_WINDOW_S)
+        seen = [e for e, _ in recent]
+        if epoch in seen and seen[-1] != epoch:
+            log.warning("two machines use the identity of %s: one of them is a copy", entry.node.label)
+            self._bus.publish(Event("mesh.node.identity_cloned", {"id": entry.node.id}))
+        entry.epochs_seen = (*recent, (epoch, now))[-8:]

@@ -1,0 +1,161 @@
+"""Sessions: opened by a signature, then one SHA-256 and one lookup per request. Source: docs/protocol.md, Sessions."""
+
+from __future__ import annotations
+
+import hmac
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from meshnode.crypto.jws import verify_jws
+from meshnode.crypto.token import make_token, token_digest
+from meshnode.domain.base64url import encode_base64url
+from meshnode.domain.errors import MeshError, invalid
+from meshnode.domain.principal import Principal, Role
+from meshnode.domain.statements import SESSION_TYPE, SessionStatement, decode_statement
+from meshnode.node.confirm_peer import ConfirmPeer
+from meshnode.node.describe_node import SelfDescription
+from meshnode.node.ports import Clock, Entropy, SessionAnswer
+from meshnode.node.roster import Entry, Roster
+
+NONCE_S: Final = 30.0
+NONCES_PER_SOURCE: Final = 4
+NONCES_MAX: Final = 1024
+SESSION_S: Final = 3600.0
+SESSIONS_PER_PEER: Final = 4
+
+
+@dataclass(slots=True)
+class Session:
+    """A live token's owner."""
+
+    principal: Principal
+    entry: Entry
+    epoch: int
+    expires_mono: float
+
+
+class Sessions:
+    """Nonces, tokens, and who they belong to; in memory only."""
+
+    def __init__(
+        self, me: SelfDescription, roster: Roster, confirmations: ConfirmPeer, clock: Clock, entropy: Entropy
+    ) -> None:
+        self._me = me
+        self._roster = roster
+        self._confirmations = confirmations
+        self._clock = clock
+        self._entropy = entropy
+        self._nonces: OrderedDict[bytes, tuple[str, float]] = OrderedDict()  # oldest first
+        self._sessions: dict[bytes, Session] = {}
+        self._of_peer: dict[str, list[bytes]] = {}
+        self.on_opened: Callable[[Entry, int], Awaitable[None]] | None = None
+
+    # ── opening ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def nonce(self, source: str) -> bytes:
+        """32 bytes, for one use within 30 s; a source's fifth replaces its oldest."""
+        now = self._clock.monotonic()
+        while self._nonces and next(iter(self._nonces.values()))[1] <= now:
+            self._nonces.popitem(last=False)
+        own = [nonce for nonce, (of, _) in self._nonces.items() if of == source]
+        if len(own) >= NONCES_PER_SOURCE:
+            del self._nonces[own[0]]
+        elif len(self._nonces) >= NONCES_MAX:
+            raise MeshError("rate_limited", "too many sessions are being opened", retry_after_s=NONCE_S)
+        nonce = self._entropy.draw(32)
+        self._nonces[nonce] = (source, now + NONCE_S)
+        return nonce
+
+    async def open(
+        self, caller: str, jws: str, nonce_of: Callable[[str], bytes], certificate_hash: bytes
+    ) -> SessionAnswer:
+        """A token for a paired peer that signs our nonce, our id and the certificate it sees.
+
+        A stranger, a revoked node and a wrong signature get the same `not_paired`, after the same work.
+        `nonce_of` decodes the statement's nonce.
+        """
+        entry = self._roster.get(caller)
+        waiting_key = self._confirmations.waiting_key(caller)
+        stored_key = entry.node.public_key if entry is not None and entry.is_peer else None
+        key = waiting_key or stored_key
+        try:
+            payload = verify_jws(key or self._me.identity.public_key, SESSION_TYPE, jws)
+        except MeshError as error:
+            raise MeshError("not_paired", "this node has no pairing with that id and key") from error
+        if key is None:
+            raise MeshError("not_paired", "this node has no pairing with that id and key")
+        statement = decode_statement(payload, SessionStatement, "jws")
+        self._check(statement, caller, nonce_of(statement.nonce), certificate_hash)
+        if waiting_key is not None:
+            await self._confirmations.confirm(caller)
+            entry = self._roster.get(caller)
+        if entry is None or not entry.is_peer:
+            raise MeshError("not_paired", "this node has no pairing with that id and key")
+        if self.on_opened is not None:
+            await self.on_opened(entry, statement.epoch)
+        token = self._issue(entry, statement.epoch)
+        held = entry.announcement
+        return SessionAnswer(
+            token=token,
+            expires_in_s=SESSION_S,
+            epoch_held=held.epoch if held else 0,
+            revision_held=held.revision if held else 0,
+            known_sha256=entry.announcement_sha256,
+        )
+
+    def _check(self, statement: SessionStatement, caller: str, nonce: bytes, certificate_hash: bytes) -> None:
+        _, expires = self._nonces.pop(nonce, ("", 0.0))
+        if self._clock.monotonic() >= expires:
+            raise invalid("jws", "the nonce is unknown, used or older than 30 s")
+        if statement.caller != caller or statement.receiver != self._me.identity.id:
+            raise invalid("jws", "was made for another caller or receiver")
+        if not hmac.compare_digest(statement.tls_sha256, encode_base64url(certificate_hash)):
+            raise invalid("jws", "was made for another certificate: somebody is in between")
+
+    def _issue(self, entry: Entry, epoch: int) -> str:
+        token = make_token(self._entropy.draw(32))
+        digest = token_digest(token)
+        node_id = entry.node.id
+        live = self._of_peer.setdefault(node_id, [])
+        while len(live) >= SESSIONS_PER_PEER:
+            self._sessions.pop(live.pop(0), None)
+        live.append(digest)
+        principal = Principal(Role.PEER, node_id, entry.node.trust_level)
+        self._sessions[digest] = Session(principal, entry, epoch, self._clock.monotonic() + SESSION_S)
+        return token
+
+    # ── using ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def find(self, token: str) -> Session:
+        """The session of a token.
+
+        Raises `token_expired`, for an unknown one too: tokens live in memory, so after a restart nobody can tell an
+        old one from a wrong one. Opening another session tells who is paired.
+        """
+        digest = token_digest(token)
+        session = self._sessions.get(digest)
+        if session is None:
+            raise MeshError("token_expired", "the token is not valid (any more)")
+        if self._clock.monotonic() >= session.expires_mono:
+            self._forget(session.principal.node_id or "", digest)
+            raise MeshError("token_expired", "the session has expired")
+        return session
+
+    def _forget(self, node_id: str, digest: bytes) -> None:
+        self._sessions.pop(digest, None)
+        live = self._of_peer.get(node_id, [])
+        if digest in live:
+            live.remove(digest)
+
+    def end(self, node_id: str) -> None:
+        """A node was revoked or paired anew: its tokens die at once."""
+        for digest in self._of_peer.pop(node_id, []):
+            self._sessions.pop(digest, None)
+
+    def set_level(self, node_id: str, level: int) -> None:
+        """A node's trust level changed: its live tokens follow."""
+        for digest in self._of_peer.get(node_id, []):
+            session = self._sessions[digest]
+            session.principal = replace(session.principal, level=level)

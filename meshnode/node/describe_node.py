@@ -1,0 +1,199 @@
+"""What this node says about itself: its announcement, signed, renewed only when its content changes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from meshnode.crypto.jws import sign_jws
+from meshnode.crypto.key_pair import KeyPair
+from meshnode.domain.announcement import (
+    ANNOUNCEMENT_MAX_BYTES,
+    ANNOUNCEMENT_TYPE,
+    COUNTER_MAX,
+    PROTOCOLS,
+    Announcement,
+    announcement_sha256,
+    decode_announcement,
+)
+from meshnode.domain.base64url import decode_base64url, encode_base64url
+from meshnode.domain.capability import Capability
+from meshnode.domain.errors import MeshError
+from meshnode.domain.event import Event
+from meshnode.domain.identity import Identity, Kind
+from meshnode.domain.pairing import OfferState
+from meshnode.domain.peer import MeshNode
+from meshnode.node.event_bus import EventBus
+from meshnode.node.ports import Clock, Store, Transaction
+from meshnode.node.roster import Roster
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelfFacts:
+    """What doesn't change while the node runs."""
+
+    kind: Kind
+    platform: str
+    version: str
+    interval_s: float
+    capabilities: tuple[Capability, ...]
+    public_url: str | None
+
+
+class SelfDescription:
+    """This node's identity, key, epoch and current announcement."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        key: KeyPair,
+        facts: SelfFacts,
+        store: Store,
+        clock: Clock,
+        roster: Roster,
+        bus: EventBus,
+    ) -> None:
+        self.identity = identity
+        self.key = key
+        self.facts = facts
+        self.epoch = 0
+        self.revision = 0
+        self.port = 0
+        self.announcement: Announcement
+        self.jws = ""
+        self.sha256 = ""
+        self._store = store
+        self._clock = clock
+        self._roster = roster
+        self._bus = bus
+        self._certificate_hash = bytes(32)
+        self._addresses: Callable[[], Sequence[str]] = tuple
+        self._save_epoch: Callable[[int], None] = lambda _: None
+
+    async def start(
+        self,
+        *,
+        port: int,
+        addresses: Callable[[], Sequence[str]],
+        certificate_hash: bytes,
+        epoch_on_file: int,
+        save_epoch: Callable[[int], None],
+    ) -> None:
+        """Take this run's epoch, commit it, write our own row, sign the first announcement.
+
+        An epoch in the database below the one on file means that the database was restored: what was open ends.
+        """
+        self.port, self._addresses, self._certificate_hash = port, addresses, certificate_hash
+        self._save_epoch = save_epoch
+        async with self._store.write() as tx:
+            own = await tx.nodes.get(self.identity.id)
+            held = own.epoch if own else 0
+            if held < epoch_on_file and own is not None:
+                log.warning("the database was restored from a backup; open offers end")
+                stored = await tx.codes.open_offer("mesh")
+                if stored is not None:
+                    await tx.codes.save_offer(replace(stored.offer, state=OfferState.CANCELLED))
+                self._bus.publish(Event("mesh.database_restored", {}))
+            self.epoch = max(held + 1, epoch_on_file + 1, int(self._clock.now().timestamp()))
+            self.revision = self._revision_after(own)
+            await self._sign(tx, own)
+        save_epoch(self.epoch)
+
+    async def refresh(self) -> bool:
+        """Sign anew if name, addresses or anything else has changed; whether it had."""
+        own = self._roster.get(self.identity.id)
+        if not self._has_changed(own.node if own else None):
+            return False
+        async with self._store.write() as tx:
+            before = await tx.nodes.get(self.identity.id)
+            self.revision = self._revision_after(before)
+            await self._sign(tx, before)
+        self._bus.publish(Event("mesh.node.updated", {"id": self.identity.id}))
+        return True
+
+    async def rename(self, identity: Identity) -> None:
+        """Go by another name from now on."""
+        self.identity = identity
+        await self.refresh()
+
+    async def raise_epoch(self, above: int) -> None:
+        """A peer holds a later announcement of ours than we remember: start above it. Too large is ignored."""
+        if above >= COUNTER_MAX or above < self.epoch:
+            return
+        async with self._store.write() as tx:
+            self.epoch = above + 1
+            await self._sign(tx, await tx.nodes.get(self.identity.id))
+        self._save_epoch(self.epoch)
+        log.warning("a peer knew a later state of this node (a restored backup, or a clock once wrong); epoch raised")
+
+    def _describe(self) -> Announcement:
+        facts = self.facts
+        return Announcement(
+            id=self.identity.id,
+            public_key=encode_base64url(self.identity.public_key),
+            name=self.identity.name,
+            kind=facts.kind,
+            platform=facts.platform,
+            version=facts.version,
+            protocols=list(PROTOCOLS),
+            port=self.port,
+            addresses=list(self._addresses())[:8],
+            public_url=facts.public_url,
+            tls_sha256=encode_base64url(self._certificate_hash),
+            capabilities=list(facts.capabilities),
+            interval_s=facts.interval_s,
+            epoch=self.epoch,
+            revision=self.revision,
+        )
+
+    def _has_changed(self, own: MeshNode | None) -> bool:
+        if own is None or own.announcement is None:
+            return True
+        held = decode_announcement(decode_base64url(own.announcement.split(".")[1]))
+        candidate = self._describe()
+        return msgspec.structs.replace(held, epoch=0, revision=0) != msgspec.structs.replace(
+            candidate, epoch=0, revision=0
+        )
+
+    def _revision_after(self, own: MeshNode | None) -> int:
+        if own is None:
+            return 1
+        return own.revision + 1 if self._has_changed(own) else own.revision
+
+    async def _sign(self, tx: Transaction, own: MeshNode | None) -> None:
+        self.announcement = self._describe()
+        self.jws = sign_jws(self.key, ANNOUNCEMENT_TYPE, msgspec.json.encode(self.announcement))
+        if len(self.jws) > ANNOUNCEMENT_MAX_BYTES:
+            raise MeshError("bad_config", "more capabilities than an announcement can carry (4096 bytes signed)")
+        self.sha256 = announcement_sha256(self.jws)
+        now = self._clock.now()
+        row = MeshNode(
+            id=self.identity.id,
+            name=self.identity.name,
+            hostname=self.announcement.addresses[0] if self.announcement.addresses else "localhost",
+            port=self.port,
+            status="online",
+            trust="self",
+            trust_level=3,
+            created_at=own.created_at if own else self.identity.created_at,
+            capabilities=self.facts.capabilities,
+            last_seen=now,
+            metadata=own.metadata if own else {},
+            is_current=True,
+            kind=self.facts.kind,
+            public_key=self.identity.public_key,
+            tls_sha256=self._certificate_hash,
+            addresses=tuple(self.announcement.addresses),
+            dialect="mesh",
+            epoch=self.epoch,
+            revision=self.revision,
+            announcement=self.jws,
+        )
+        await tx.nodes.drop_other_selves(row.id)
+        await tx.nodes.upsert(row)
+        self._roster.put(row, self._clock.monotonic())

@@ -1,0 +1,48 @@
+"""Sightings by mDNS: hints only, never a row of `mesh_nodes`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+SIGHTINGS_MAX: Final = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """What mDNS says about a node; anybody on the link can say anything."""
+
+    instance: str
+    id: str
+    name: str
+    host: str
+    port: int
+    addresses: tuple[str, ...]
+    pairing_open: bool
+
+
+class DiscoverPeers:
+    """The nodes in sight."""
+
+    def __init__(self, own_id: str) -> None:
+        self._own_id = own_id
+        self._sightings: dict[str, Sighting] = {}
+        self.on_sighting: Callable[[Sighting], None] = lambda _: None
+
+    def seen(self, sighting: Sighting) -> None:
+        """A service was resolved or has changed."""
+        if sighting.id == self._own_id:
+            return
+        if sighting.instance not in self._sightings and len(self._sightings) >= SIGHTINGS_MAX:
+            return
+        self._sightings[sighting.instance] = sighting
+        self.on_sighting(sighting)
+
+    def gone(self, instance: str) -> None:
+        """A goodbye, or its records ran out."""
+        self._sightings.pop(instance, None)
+
+    def list(self) -> list[Sighting]:
+        """The nodes in sight, those that wait for a PIN first."""
+        return sorted(self._sightings.values(), key=lambda s: (not s.pairing_open, s.name, s.id))

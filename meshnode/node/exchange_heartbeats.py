@@ -1,0 +1,314 @@
+"""Send heartbeats to every paired peer, all that are due in the same second together; never give up on one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import msgspec
+
+from meshnode.crypto.jws import sign_jws, verify_jws
+from meshnode.domain.backoff import retry_delay_s
+from meshnode.domain.base64url import encode_base64url
+from meshnode.domain.errors import MeshError
+from meshnode.domain.heartbeat import Heartbeat
+from meshnode.domain.statements import (
+    IDENTITY_TYPE,
+    SESSION_TYPE,
+    IdentityStatement,
+    SessionStatement,
+    decode_statement,
+)
+from meshnode.node.answer_heartbeat import AnswerHeartbeat
+from meshnode.node.describe_node import SelfDescription
+from meshnode.node.join_peer import JoinPeer
+from meshnode.node.learn_announcement import LearnAnnouncement
+from meshnode.node.ports import Clock, Destination, Entropy, PeerClient, SessionAnswer, Store
+from meshnode.node.roster import Entry, Roster
+
+AT_ONCE: Final = 64
+ADDRESSES_TRIED: Final = 6
+SIGHTING_S: Final = 5.0  # a sighted peer is called at once, at most this often
+LEAVE_S: Final = 2.0
+RENEW_S: Final = 60.0  # a token is renewed this long before it ends
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Link:
+    """What we remember of one peer between heartbeats."""
+
+    node_id: str
+    due: float
+    token: str = field(default="", repr=False)
+    token_until: float = 0.0
+    epoch: int = 0  # of ours, in which the session was opened
+    sequence: int = 0
+    known_sha256: str | None = None  # of our announcement, as the peer holds it
+    failures: int = 0
+    is_busy: bool = False
+    poked_at: float = -math.inf
+    hints: tuple[tuple[str, int], ...] = ()  # from mDNS: to try, never to believe
+    dropped: set[tuple[str, int]] = field(default_factory=set)  # another node answers there
+
+
+class ExchangeHeartbeats:
+    """The sending side."""
+
+    def __init__(
+        self,
+        me: SelfDescription,
+        roster: Roster,
+        answering: AnswerHeartbeat,
+        learning: LearnAnnouncement,
+        joining: JoinPeer,
+        client: PeerClient,
+        store: Store,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> None:
+        self._me = me
+        self._roster = roster
+        self._answering = answering
+        self._learning = learning
+        self._joining = joining
+        self._client = client
+        self._store = store
+        self._clock = clock
+        self._entropy = entropy
+        self._links: dict[str, Link] = {}
+        self._wake = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._places = asyncio.Semaphore(AT_ONCE)
+        interval = me.facts.interval_s
+        self._grid_s = 1.0 if interval >= 4 else interval / 8
+
+    def add(self, node_id: str) -> None:
+        """Send to this peer from now on, beginning at once; anew if it was known."""
+        known = self._links.get(node_id)
+        link = self._links[node_id] = Link(node_id, due=self._clock.monotonic())
+        if known is not None:  # a sequence never starts over within an epoch
+            link.epoch, link.sequence = known.epoch, known.sequence
+        self._wake.set()
+
+    def remove(self, node_id: str) -> None:
+        """Send no more."""
+        self._links.pop(node_id, None)
+
+    def sighted(self, node_id: str, addresses: tuple[tuple[str, int], ...]) -> None:
+        """mDNS saw a known peer: try there, soon."""
+        link = self._links.get(node_id)
+        now = self._clock.monotonic()
+        if link is None or now - link.poked_at < SIGHTING_S:
+            return
+        link.hints, link.poked_at, link.due = addresses, now, now
+        self._wake.set()
+
+    def poke_all(self) -> None:
+        """Something about us has changed: tell everybody now."""
+        for link in self._links.values():
+            link.due = self._clock.monotonic()
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Send until cancelled."""
+        try:
+            while True:
+                now = self._clock.monotonic()
+                for link in list(self._links.values()):
+                    if link.due <= now and not link.is_busy:
+                        link.is_busy = True
+                        task = asyncio.create_task(self._send(link))
+                        self._tasks.add(task)
+                        task.add_done_callback(self._tasks.discard)
+                await self._sleep()
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _sleep(self) -> None:
+        """Until the grid second in which the next peer is due, or until something happens."""
+        self._wake.clear()
+        due = min((link.due for link in self._links.values() if not link.is_busy), default=math.inf)
+        now = self._clock.monotonic()
+        wait = math.inf if due == math.inf else max(0.0, math.ceil(due / self._grid_s) * self._grid_s - now)
+        try:
+            async with asyncio.timeout(None if wait == math.inf else wait):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    async def _send(self, link: Link) -> None:
+        try:
+            async with self._places:
+                delivered = await self._deliver(link)
+        except Exception:
+            log.exception("sending a heartbeat failed")
+            delivered = False
+        finally:
+            link.is_busy = False
+        now = self._clock.monotonic()
+        if delivered:
+            link.failures, link.due = 0, now + self._me.facts.interval_s
+        else:
+            link.failures += 1
+            link.due = now + retry_delay_s(link.failures, self._entropy.fraction())
+        self._wake.set()
+
+    # ── one heartbeat ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _deliver(self, link: Link, *, leaving: bool = False) -> bool:
+        """Try the peer's addresses, the one that last worked first; whether one answered."""
+        entry = self._roster.get(link.node_id)
+        if entry is None or not entry.is_peer:
+            self.remove(link.node_id)
+            return False
+        for host, port in self._addresses(link, entry):
+            try:
+                await self._beat(link, entry, host, port, leaving=leaving)
+            except MeshError as error:
+                log.debug("heartbeat to %s at %s:%s: %s", entry.node.label, host, port, error.code)
+                if error.code == "certificate_mismatch" and await self._prove(link, entry, host, port):
+                    return await self._deliver(link, leaving=leaving)
+                if error.code == "not_paired":
+                    await self._removed(entry)
+                    return False
+                if error.code not in ("unreachable", "certificate_mismatch", "bad_answer"):
+                    return False
+                continue
+            if (entry.hostname, entry.port) != (host, port):
+                entry.hostname, entry.port = host, port
+                self._roster.touch(entry)
+            return True
+        return False
+
+    def _addresses(self, link: Link, entry: Entry) -> Iterator[tuple[str, int]]:
+        port = entry.announcement.port if entry.announcement else entry.port
+        candidates = [(entry.hostname, entry.port), (entry.hostname, port)]
+        candidates += link.hints
+        candidates += [(address, port) for address in entry.node.addresses]
+        tried = 0
+        for candidate in dict.fromkeys(candidates):
+            if candidate not in link.dropped and tried < ADDRESSES_TRIED:
+                tried += 1
+                yield candidate
+
+    async def _beat(self, link: Link, entry: Entry, host: str, port: int, *, leaving: bool) -> None:
+        to = Destination(link.node_id, host, port, entry.node.tls_sha256 or b"")
+        if link.node_id in self._joining.pending:
+            await self._joining.acknowledge_again(to)
+        if not link.token or link.epoch != self._me.epoch or self._clock.monotonic() > link.token_until:
+            await self._open_session(link, to)
+        try:
+            answer = await self._client.heartbeat(to, link.token, self._compose(link, entry, leaving=leaving))
+        except MeshError as error:
+            if error.code not in ("token_expired", "not_paired"):
+                raise
+            await self._open_session(link, to)  # it restarted, or forgot the token; this tells who is paired
+            answer = await self._client.heartbeat(to, link.token, self._compose(link, entry, leaving=leaving))
+        link.known_sha256 = answer.known_sha256
+        if not leaving:
+            self._answering.heard(entry)
+        if answer.announcement is not None:
+            await self._learning.learn(entry, answer.announcement)
+            link.dropped.clear()
+
+    def _compose(self, link: Link, entry: Entry, *, leaving: bool) -> Heartbeat:
+        me = self._me
+        link.sequence += 1
+        return Heartbeat(
+            epoch=me.epoch,
+            sequence=link.sequence,
+            announcement_sha256=me.sha256,
+            known_sha256=entry.announcement_sha256,
+            announcement=me.jws if link.known_sha256 != me.sha256 else None,
+            leaving=leaving,
+        )
+
+    async def _open_session(self, link: Link, to: Destination) -> None:
+        link.token = ""
+        answer = await self._ask_session(to)
+        me = self._me
+        held = (answer.epoch_held, answer.revision_held)
+        own = (me.epoch, me.revision)
+        if held > own or (held == own and answer.known_sha256 not in (None, me.sha256)):
+            await me.raise_epoch(answer.epoch_held)
+            answer = await self._ask_session(to)
+            self.poke_all()
+        if link.epoch != me.epoch:
+            link.epoch, link.sequence = me.epoch, 0
+        link.token = answer.token
+        link.token_until = self._clock.monotonic() + answer.expires_in_s - RENEW_S
+        link.known_sha256 = answer.known_sha256
+        if link.node_id in self._joining.pending:  # opening a session confirms too
+            await self._joining.settle(link.node_id)
+
+    async def _ask_session(self, to: Destination) -> SessionAnswer:
+        me = self._me
+        nonce = await self._client.nonce(to)
+        statement = SessionStatement(
+            nonce=encode_base64url(nonce),
+            caller=me.identity.id,
+            receiver=to.node_id,
+            tls_sha256=encode_base64url(to.tls_sha256),
+            epoch=me.epoch,
+        )
+        jws = sign_jws(me.key, SESSION_TYPE, msgspec.json.encode(statement))
+        return await self._client.open_session(to, me.identity.id, jws)
+
+    async def _removed(self, entry: Entry) -> None:
+        """`not_paired` over the pinned certificate: it removed us, or never completed our join."""
+        if entry.node.id in self._joining.pending and await self._joining.undo(entry.node.id):
+            self.remove(entry.node.id)
+            return
+        self._answering.lost(entry, "removed_us")
+
+    async def _prove(self, link: Link, entry: Entry, host: str, port: int) -> bool:
+        """Another certificate answers: if it proves to be the peer's new one, pin that; else drop the address."""
+        nonce = self._entropy.draw(32)
+        try:
+            answer = await self._client.identity(host, port, nonce)
+            if answer.id != entry.node.id or answer.proof is None or entry.node.public_key is None:
+                raise MeshError("wrong_node_at_address", f"{answer.id} answers at {host}:{port}")
+            payload = verify_jws(entry.node.public_key, IDENTITY_TYPE, answer.proof)
+            expected = IdentityStatement(
+                id=entry.node.id,
+                tls_sha256=encode_base64url(answer.certificate_hash),
+                nonce=encode_base64url(nonce),
+            )
+            if decode_statement(payload, IdentityStatement, "proof") != expected:
+                raise MeshError("wrong_node_at_address", "the proof is of another connection")
+        except MeshError as error:
+            if error.code not in ("unreachable", "bad_answer"):
+                log.warning("%s: another node answers at %s:%s", entry.node.label, host, port)
+                link.dropped.add((host, port))
+                if entry.status != "online":
+                    entry.status_reason = "wrong_node_at_address"
+                    self._roster.touch(entry)
+            return False
+        async with self._store.write() as tx:
+            row = await tx.nodes.get(entry.node.id)
+            if row is None or row.trust != "paired":
+                return False
+            row = replace(row, tls_sha256=answer.certificate_hash)
+            await tx.nodes.upsert(row)
+        entry.set_row(row)
+        log.info("%s has a new certificate, proven by its key", entry.node.label)
+        return True
+
+    async def leave(self) -> None:
+        """Tell every peer that listens that we stop, within two seconds."""
+        online = [link for link in self._links.values() if link.token and link.token_until > self._clock.monotonic()]
+        if not online:
+            return
+        tasks = [asyncio.create_task(self._deliver(link, leaving=True)) for link in online]
+        _, late = await asyncio.wait(tasks, timeout=LEAVE_S)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

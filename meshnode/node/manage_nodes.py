@@ -1,0 +1,157 @@
+"""What the owner does with known nodes: list, alias, trust, revoke, forget."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+from meshnode.domain.errors import MeshError, invalid
+from meshnode.domain.event import Event
+from meshnode.domain.peer import MeshNode
+from meshnode.domain.principal import Action, Principal, Role, authorise_target
+from meshnode.domain.untrusted_text import clean_text
+from meshnode.node.authenticate import Sessions
+from meshnode.node.confirm_peer import ConfirmPeer
+from meshnode.node.event_bus import EventBus
+from meshnode.node.exchange_heartbeats import ExchangeHeartbeats
+from meshnode.node.join_peer import JoinPeer
+from meshnode.node.ports import AuditEntry, Clock, Store
+from meshnode.node.roster import Entry, Roster
+
+log = logging.getLogger(__name__)
+
+
+class ManageNodes:
+    """The owner's verbs."""
+
+    def __init__(
+        self,
+        roster: Roster,
+        sessions: Sessions,
+        heartbeats: ExchangeHeartbeats,
+        confirmations: ConfirmPeer,
+        joining: JoinPeer,
+        store: Store,
+        clock: Clock,
+        bus: EventBus,
+    ) -> None:
+        self._roster = roster
+        self._sessions = sessions
+        self._heartbeats = heartbeats
+        self._confirmations = confirmations
+        self._joining = joining
+        self._store = store
+        self._clock = clock
+        self._bus = bus
+
+    def list(self) -> list[MeshNode]:
+        """Every known node as of now, ourselves first."""
+        nodes = [entry.snapshot() for entry in self._roster]
+        return sorted(nodes, key=lambda n: (not n.is_current, n.created_at, n.id))
+
+    def find(self, reference: str) -> Entry:
+        """The node of an id, an unambiguous start or end of one, an alias or a name. Raises `node_unknown`."""
+        exact = self._roster.get(reference)
+        if exact is not None:
+            return exact
+        named = [e for e in self._roster if reference.casefold() in (e.node.label.casefold(), e.node.name.casefold())]
+        if not named and len(reference) >= 4:
+            named = [e for e in self._roster if e.node.id.startswith(reference) or e.node.id.endswith(reference)]
+        if len(named) == 1:
+            return named[0]
+        if named:
+            ids = ", ".join(e.node.id for e in named[:5])
+            raise MeshError("node_unknown", f"{reference!r} means more than one node: {ids}; use the id")
+        raise MeshError("node_unknown", f"no node is called {clean_text(reference)!r}")
+
+    async def set_alias(self, by: Principal, reference: str, alias: str | None) -> MeshNode:
+        """Call a node something else here; None or blank ends that. Never sent to anybody."""
+        entry = self._other(by, Action.ALIAS_NODE, reference)
+        cleaned = clean_text(alias or "") or None
+        return await self._change(entry, alias=cleaned)
+
+    async def set_trust(self, by: Principal, reference: str, level: int) -> MeshNode:
+        """Give a paired node level 1 (paired) or 2 (operator)."""
+        entry = self._other(by, Action.SET_TRUST, reference)
+        if level not in (1, 2):
+            raise invalid("level", "1 (paired) or 2 (operator); to take everything away, revoke")
+        if entry.node.trust != "paired":
+            raise MeshError("node_unknown", f"{entry.node.label} is not paired (it is {entry.node.trust})")
+        node = await self._change(entry, event=f"node.trust_{level}", trust_level=level)
+        self._sessions.set_level(node.id, level)
+        return node
+
+    async def revoke(self, by: Principal, reference: str) -> MeshNode:
+        """End a node's trust at once: commit, then its tokens and pending beats die, then this returns."""
+        entry = self._other(by, Action.REVOKE_NODE, reference)
+        if entry.node.trust == "revoked":
+            return entry.snapshot()
+        node_id = entry.node.id
+        now = self._clock.now()
+        async with self._store.write() as tx:
+            row = await tx.nodes.get(node_id)
+            if row is None:
+                raise MeshError("node_unknown", f"{node_id} is gone")
+            revoked = replace(
+                row,
+                trust="revoked",
+                trust_level=0,
+                status="offline",
+                status_reason=None,
+                last_seen=entry.last_seen,
+                revoked_at=now,
+                revoked_by="owner" if by.role is Role.OWNER else by.node_id,
+            )
+            await tx.nodes.upsert(revoked)
+            await tx.acks.delete(node_id)
+            await self._confirmations.drop(tx, node_id)
+            await tx.audit.append(_entry(now, "node.revoked", revoked))
+        self._end(node_id)
+        self._roster.put(revoked, self._clock.monotonic())
+        log.info("revoked %s (%s)", revoked.label, node_id)
+        self._bus.publish(Event("mesh.node.revoked", {"id": node_id}))
+        return revoked
+
+    async def forget(self, by: Principal, reference: str) -> MeshNode:
+        """Delete a node's row; it is a stranger then, with no rights and no history."""
+        entry = self._other(by, Action.FORGET_NODE, reference)
+        node = entry.snapshot()
+        async with self._store.write() as tx:
+            await tx.nodes.delete(node.id)
+            await tx.acks.delete(node.id)
+            await self._confirmations.drop(tx, node.id)
+            await tx.audit.append(_entry(self._clock.now(), "node.forgotten", node))
+        self._end(node.id)
+        self._roster.remove(node.id)
+        self._bus.publish(Event("mesh.node.updated", {"id": node.id}))
+        return node
+
+    def _end(self, node_id: str) -> None:
+        self._sessions.end(node_id)
+        self._roster.drop_beats(node_id)
+        self._heartbeats.remove(node_id)
+        self._joining.pending.discard(node_id)
+
+    def _other(self, by: Principal, action: Action, reference: str) -> Entry:
+        entry = self.find(reference)
+        if entry.node.is_current:
+            raise MeshError("invalid_params", "that is this node itself; see `meshnode identity`", field="node")
+        authorise_target(by, action, entry.node.trust_level)
+        return entry
+
+    async def _change(self, entry: Entry, *, event: str | None = None, **changes: object) -> MeshNode:
+        async with self._store.write() as tx:
+            row = await tx.nodes.get(entry.node.id)
+            if row is None:
+                raise MeshError("node_unknown", f"{entry.node.id} is gone")
+            row = replace(row, **changes)  # type: ignore[arg-type]
+            await tx.nodes.upsert(row)
+            if event is not None:
+                await tx.audit.append(_entry(self._clock.now(), event, row))
+        entry.set_row(row)
+        self._bus.publish(Event("mesh.node.updated", {"id": row.id}))
+        return entry.snapshot()
+
+
+def _entry(at, event: str, node: MeshNode) -> AuditEntry:  # type: ignore[no-untyped-def]
+    return AuditEntry(at=at, event=event, dialect=node.dialect, node_id=node.id, node_name=node.label)

@@ -1,0 +1,58 @@
+"""Table `audit_log`: append-only, in the transaction of the change it tells of."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import aiosqlite
+
+from meshnode.domain.timestamps import format_time, parse_time
+from meshnode.node.ports import AuditEntry
+
+ROWS_MAX: Final = 20_000
+
+
+class AuditLog:
+    """The table, within one transaction."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: aiosqlite.Connection) -> None:
+        self._connection = connection
+
+    async def append(self, entry: AuditEntry) -> None:
+        """Add a row. A repeated failure from the same source in the same minute counts up the row it has."""
+        at = format_time(entry.at)
+        if entry.is_failure:
+            rows = await self._connection.execute_fetchall(
+                "UPDATE audit_log SET times = times + 1 "
+                "WHERE event = ? AND address IS ? AND at > ? AND dialect = ? RETURNING id",
+                (entry.event, entry.address, at[:17], entry.dialect),
+            )
+            if list(rows):
+                return
+        await self._connection.execute(
+            "INSERT INTO audit_log (at, event, node_id, node_name, address, dialect, detail) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (at, entry.event, entry.node_id, entry.node_name, entry.address, entry.dialect, entry.detail),
+        )
+        await self._connection.execute(
+            "DELETE FROM audit_log WHERE id <= (SELECT max(id) FROM audit_log) - ?", (ROWS_MAX,)
+        )
+
+    async def latest(self, limit: int) -> list[AuditEntry]:
+        """The newest entries, newest first."""
+        rows = await self._connection.execute_fetchall("SELECT * FROM audit_log ORDER BY id DESC LIMIT ?", (limit,))
+        return [
+            AuditEntry(
+                at=parse_time(row["at"]),
+                event=row["event"],
+                node_id=row["node_id"],
+                node_name=row["node_name"],
+                address=row["address"],
+                dialect=row["dialect"],
+                detail=row["detail"],
+                times=row["times"],
+            )
+            for row in rows
+        ]
