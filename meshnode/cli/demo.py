@@ -1,0 +1,89 @@
+"""`meshnode demo`: two throwaway nodes on this machine, paired, heartbeating, cleaned up."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+import click
+
+from meshnode.cli.control_client import ControlClient, daemon_of
+from meshnode.cli.render import print_nodes, say
+from meshnode.domain.errors import MeshError
+from meshnode.domain.pairing_code import format_pin
+
+START_S: Final = 20.0
+SETTLE_S: Final = 15.0
+STOP_S: Final = 5.0
+INTERVAL_S: Final = "0.5"
+
+
+@click.command()
+def demo() -> None:
+    """Pair two throwaway nodes on this machine, in a few seconds, and show both tables."""
+    say("Two nodes on loopback, over real HTTPS. Loopback has no multicast, so they meet by invite instead of mDNS.")
+    with ExitStack() as cleaning:
+        folder = Path(cleaning.enter_context(tempfile.TemporaryDirectory(prefix="meshnode-demo-")))
+        desktop = _start(cleaning, folder / "desktop", "Desktop", "desktop")
+        server = _start(cleaning, folder / "server", "Home server", "server")
+        offer = desktop.call("POST", "/api/v1/pairing/offers", {})
+        say(f"Desktop shows PIN {format_pin(offer['pin'])} and the invite {offer['url']}")
+        started = time.monotonic()
+        server.call("POST", "/api/v1/pairing/join", {"to": offer["url"], "pin": offer["pin"]}, timeout_s=60)
+        say(f"Home server joined in {(time.monotonic() - started) * 1000:.0f} ms. Heartbeats:")
+        for client, name in ((desktop, "Desktop"), (server, "Home server")):
+            nodes = _settled(client)
+            click.echo(f"\n{click.style(name, bold=True)}: meshnode nodes")
+            sys.stdout.flush()
+            print_nodes(nodes)
+        click.echo()
+        say("Both tables hold both nodes. Cleaning up.")
+
+
+def _start(cleaning: ExitStack, folder: Path, name: str, kind: str) -> ControlClient:
+    folder.mkdir()
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("MESHNODE_")}
+    environment |= {"MESHNODE_HEARTBEAT__INTERVAL_S": INTERVAL_S, "MESHNODE_NODE__KIND": kind}
+    environment["MESHNODE_CONFIG"] = str(folder / "config.toml")
+    (folder / "config.toml").touch()
+    log = cleaning.enter_context((folder / "log").open("w+"))
+    argv = [sys.executable, "-m", "meshnode", "--data-dir", str(folder / "data"), "run"]
+    argv += ["--listen", "127.0.0.1:0", "--control-port", "0", "--no-mdns"]
+    process = subprocess.Popen(argv, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    cleaning.callback(_stop, process)
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline and process.poll() is None:
+        client = daemon_of(folder / "data")
+        if client is not None:
+            client.call("PATCH", "/api/v1/node", {"name": name})
+            return client
+        time.sleep(0.03)
+    log.seek(0)
+    raise MeshError("unreachable", f"the demo node {name} did not start: {log.read()[-500:]}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _settled(client: ControlClient) -> list[dict[str, object]]:
+    """The node's table, once it shows the other online under its name."""
+    deadline = time.monotonic() + SETTLE_S
+    while True:
+        nodes: list[dict[str, object]] = client.call("GET", "/api/v1/nodes")["nodes"]
+        if len(nodes) == 2 and all(n["status"] == "online" for n in nodes):
+            return nodes
+        if time.monotonic() > deadline:
+            raise MeshError("unreachable", "the demo nodes do not see each other")
+        time.sleep(0.1)

@@ -1,0 +1,114 @@
+"""`meshnode join`: type the PIN that another node shows."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any, Final
+
+import click
+
+from meshnode.cli.control_client import ControlClient
+from meshnode.cli.options import can_ask, json_option, with_daemon
+from meshnode.cli.render import host_port, print_json, print_table, say, short_id
+from meshnode.domain.errors import MeshError
+from meshnode.domain.invite import parse_host_port, parse_invite
+from meshnode.domain.pairing_code import parse_pin
+
+LOOK_S: Final = 10.0  # for a first offer
+LOOK_ON_S: Final = 1.0  # for others, once there is one
+JOIN_S: Final = 60.0  # steps are repeated for 30 s, a busy host is waited for once
+TRIES: Final = 3
+
+
+@click.command()
+@click.argument("where", required=False, metavar="[URL | HOST[:PORT]]")
+@click.option("--pin", metavar="PIN", help="The PIN shown on the other node; `-` reads it from stdin.")
+@json_option
+@with_daemon
+def join(daemon: ControlClient, where: str | None, pin: str | None, as_json: bool) -> None:
+    """Join a node that shows a PIN: by its invite's URL, its address, or picked from what is in sight."""
+    if where is not None:  # mistyped addresses are told before anybody is asked for a PIN
+        parse_invite(where) if "://" in where else parse_host_port(where)
+    if pin == "-":
+        pin = sys.stdin.readline().strip()
+    if pin is not None:
+        parse_pin(pin)
+    elif not can_ask():
+        raise click.UsageError("Nobody to ask for the PIN: give --pin PIN, or --pin - and the PIN on stdin.")
+    if where is None:
+        where = _pick(daemon, has_pin=pin is not None)
+    node = _join(daemon, where, pin)
+    if as_json:
+        print_json({"node": {key: node[key] for key in ("id", "name", "hostname", "port")}})
+        return
+    say(
+        f"{click.style('Joined', fg='green', bold=True)} {node['name']} at {host_port(node['hostname'], node['port'])}."
+    )
+
+
+def _join(daemon: ControlClient, where: str, pin: str | None) -> dict[str, Any]:
+    for attempt in range(1, TRIES + 1):
+        typed = pin if pin is not None else _ask_pin()
+        try:
+            node: dict[str, Any] = daemon.call(
+                "POST", "/api/v1/pairing/join", {"to": where, "pin": typed}, timeout_s=JOIN_S
+            )["node"]
+            return node
+        except MeshError as error:
+            if error.code != "bad_pin" or pin is not None or not error.members.get("attempts_left"):
+                if error.code == "bad_pin" and "://" not in where and not error.members.get("attempts_left"):
+                    error.detail += "; pairing by PIN alone is closed now, use the invite's URL"
+                raise
+            left = error.members["attempts_left"]
+            say(f"Wrong PIN, {left} attempt{'' if left == 1 else 's'} left.")
+            if attempt == TRIES:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _ask_pin() -> str:
+    while True:
+        typed: str = click.prompt("PIN", err=True)
+        try:
+            return parse_pin(typed)
+        except MeshError as error:
+            say(f"{error.detail}.")
+
+
+def _pick(daemon: ControlClient, *, has_pin: bool) -> str:
+    """The address of a node in sight that waits for a PIN. Raises `nobody_found`."""
+    found = look_for_offers(daemon)
+    if not found:
+        raise MeshError("nobody_found", "no node in sight waits for a PIN")
+    if len(found) == 1:
+        say(f"Found {found[0]['name']} at {host_port(found[0]['host'], found[0]['port'])}.")
+        return host_port(found[0]["host"], found[0]["port"])
+    if not can_ask():
+        names = ", ".join(f"{n['name']} ({host_port(n['host'], n['port'])})" for n in found)
+        raise click.UsageError(f"More than one node waits for a PIN: {names}. Name one: meshnode join HOST:PORT")
+    rows = [
+        (str(i), n["name"], host_port(n["host"], n["port"]), short_id(n["id"])) for i, n in enumerate(found, start=1)
+    ]
+    print_table(("", "NAME", "ADDRESS", "ID"), rows)
+    number: int = click.prompt("Which one", type=click.IntRange(1, len(found)), err=True)
+    chosen = found[number - 1]
+    return host_port(chosen["host"], chosen["port"])
+
+
+def look_for_offers(daemon: ControlClient) -> list[dict[str, Any]]:
+    """The nodes in sight that wait for a PIN: up to ten seconds for one, then one second for others."""
+    started = time.monotonic()
+    first_at: float | None = None
+    told = False
+    while True:
+        found = [n for n in daemon.call("GET", "/api/v1/discovered")["nodes"] if n["pairing_open"]]
+        now = time.monotonic()
+        if found and first_at is None:
+            first_at = now
+        if (first_at is not None and now - first_at >= LOOK_ON_S) or now - started >= LOOK_S:
+            return found
+        if not told and now - started > 0.8:
+            say("Looking for nodes that wait for a PIN …")
+            told = True
+        time.sleep(0.2)

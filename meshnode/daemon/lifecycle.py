@@ -1,0 +1,200 @@
+"""Start and stop, in order. The ports accept before anything slow; what listens last is told first to go."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+from asyncio import sslproto
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import orjson
+
+from meshnode.config import Config
+from meshnode.daemon.advertise import advertise
+from meshnode.daemon.compose import Graph, compose
+from meshnode.daemon.offline import CONTROL_FILE, DataDirectory, open_data_directory
+from meshnode.daemon.sd_notify import sd_notify
+from meshnode.daemon.system import SystemClock, SystemEntropy
+from meshnode.domain.errors import MeshError
+from meshnode.domain.identity import Identity
+from meshnode.domain.invite import format_host, parse_host_port
+from meshnode.store.atomic_file import write_private
+from meshnode.store.database import Database
+from meshnode.store.epoch_file import read_epoch, write_epoch
+from meshnode.store.tls_files import load_or_make_tls
+from meshnode.transport.interfaces import OwnAddresses
+from meshnode.transport.tls_listener import TLS_BUFFER_BYTES, bind
+
+CONTROL_HOST: Final = "127.0.0.1"
+HOUSEKEEPING_S: Final = 5.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What `run` tells the person who started it."""
+
+    identity: Identity
+    is_new: bool
+    data_dir: Path
+    listeners: list[str]
+    control_url: str
+    kind: str
+    mdns: bool
+
+
+def run(config: Config, data_dir: Path, on_ready: Callable[[Started], None]) -> None:
+    """Run a node until SIGTERM or SIGINT. Raises MeshError if it cannot start."""
+    # 256 KiB per TLS connection otherwise, outgoing ones too
+    sslproto.SSLProtocol.max_size = TLS_BUFFER_BYTES
+    clock, entropy = SystemClock(), SystemEntropy()
+    data = open_data_directory(data_dir, clock, entropy)
+    try:
+        asyncio.run(_run(config, data, on_ready, clock, entropy))
+    finally:
+        data.close()
+
+
+async def _run(
+    config: Config,
+    data: DataDirectory,
+    on_ready: Callable[[Started], None],
+    clock: SystemClock,
+    entropy: SystemEntropy,
+) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    sockets = _bind_public(config)
+    control_socket = _bind_control(config.listen.control_port)
+    names = [sock.getsockname()[:2] for sock in sockets]
+    tls = load_or_make_tls(data.path, data.identity.id, clock.now())
+    addresses = OwnAddresses(names, clock.monotonic)
+    database = await Database.open(data.database)
+    graph = compose(config, data, database, tls, addresses, clock, entropy)
+    use = graph.use
+    try:
+        async with database.read() as tx:
+            graph.roster.load(await tx.nodes.all(), clock.monotonic())
+        await use.me.start(
+            port=names[0][1],
+            addresses=addresses.reachable,
+            certificate_hash=tls.sha256,
+            epoch_on_file=read_epoch(data.path),
+            save_epoch=lambda epoch: write_epoch(data.path, epoch),
+        )
+        for part in (use.offers, use.budget, use.confirmations, use.joining):
+            await part.load()
+        for entry in graph.roster:
+            if entry.is_peer:
+                use.heartbeats.add(entry.node.id)
+                graph.sweeper.watch(entry.node.id)
+        await graph.public.start(sockets)
+        control_port = control_socket.getsockname()[1]
+        graph.control_gate.hosts = frozenset(f"{host}:{control_port}" for host in (CONTROL_HOST, "localhost", "[::1]"))
+        await graph.control.start([control_socket])
+        control_url = f"http://{CONTROL_HOST}:{control_port}"
+        use.status.listeners[:] = [f"https://{format_host(host)}:{port}" for host, port in names]
+        control = {"url": control_url, "token": str(graph.owner_token)}
+        write_private(data.path / CONTROL_FILE, orjson.dumps(control))
+        use.status.is_ready = True
+        sd_notify(f"READY=1\nSTATUS={data.identity.name} is running")
+        on_ready(
+            Started(
+                data.identity,
+                data.is_new,
+                data.path,
+                use.status.listeners,
+                control_url,
+                use.me.facts.kind,
+                config.mdns.enabled,
+            )
+        )
+        await _work_until(stop, config, graph, addresses)
+    finally:
+        (data.path / CONTROL_FILE).unlink(missing_ok=True)
+        await graph.public.stop()
+        await graph.control.stop()
+        await graph.http.close()
+        try:
+            await graph.sweeper.flush()
+        except MeshError:
+            log.exception("the last heartbeats could not be written")
+        await database.close()
+
+
+async def _work_until(stop: asyncio.Event, config: Config, graph: Graph, addresses: OwnAddresses) -> None:
+    use = graph.use
+    tasks = [
+        asyncio.create_task(graph.sweeper.run(), name="sweep"),
+        asyncio.create_task(use.heartbeats.run(), name="heartbeats"),
+        asyncio.create_task(_keep_house(graph), name="housekeeping"),
+    ]
+    advertising = asyncio.create_task(advertise(use, addresses), name="mdns") if config.mdns.enabled else None
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            if task.done():  # a loop that should never end has: stop, so that the service manager starts anew
+                task.result()
+    finally:
+        use.status.is_ready = False
+        sd_notify("STOPPING=1")
+        stopping.cancel()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, stopping, return_exceptions=True)
+        goodbye = [asyncio.create_task(use.heartbeats.leave())]
+        if advertising is not None:
+            advertising.cancel()  # says goodbye on its way out
+            goodbye.append(advertising)
+        await asyncio.gather(*goodbye, return_exceptions=True)
+
+
+async def _keep_house(graph: Graph) -> None:
+    """What has to end when its time comes."""
+    use = graph.use
+    while True:
+        await asyncio.sleep(HOUSEKEEPING_S)
+        try:
+            await use.offers.expire()
+            await use.confirmations.sweep()
+            use.status.recover("database_error")
+        except MeshError as error:
+            use.status.degrade("database_error", error.detail)
+
+
+def _bind_public(config: Config) -> list[socket.socket]:
+    """Every configured address; the default's IPv6 half may be missing on a machine without IPv6."""
+    sockets: list[socket.socket] = []
+    try:
+        for text in config.listen.public:
+            host, port = parse_host_port(text)
+            if port == 0 and sockets:
+                port = sockets[0].getsockname()[1]  # one port for all families
+            try:
+                sockets.append(bind(host, port))
+            except MeshError as error:
+                if error.code == "port_in_use" or not sockets or host != "::":
+                    raise
+                log.info("no IPv6 here: %s", error.detail)
+    except MeshError:
+        for sock in sockets:
+            sock.close()
+        raise
+    return sockets
+
+
+def _bind_control(port: int) -> socket.socket:
+    try:
+        return bind(CONTROL_HOST, port)
+    except MeshError as error:
+        if error.code != "port_in_use":
+            raise
+        return bind(CONTROL_HOST, 0)

@@ -1,0 +1,1 @@
+"""Floor 4: the wires we speak, one folder each; they do not know each other."""

@@ -1,0 +1,1 @@
+"""The owner's API under /api/v1/; see SPEC.md."""

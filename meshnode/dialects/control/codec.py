@@ -1,0 +1,77 @@
+"""The bodies of the control wire. Sans-IO. Source: docs/protocol.md beside this file."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+import msgspec
+
+from meshnode.domain.base64url import encode_base64url
+from meshnode.domain.identity import format_fingerprint
+from meshnode.domain.peer import MeshNode
+from meshnode.domain.timestamps import format_time
+
+
+class Join(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Join a node: an invite's URL, or HOST[:PORT]; and the PIN."""
+
+    to: Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
+    pin: Annotated[str, msgspec.Meta(max_length=32)]
+
+
+class OpenOffer(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Open an offer."""
+
+    expires_in: Annotated[float, msgspec.Meta(ge=30, le=3600)] | None = None
+
+
+class Alias(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Call a node something else here; null ends that."""
+
+    alias: Annotated[str, msgspec.Meta(max_length=256)] | None
+
+
+class Name(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Rename this node."""
+
+    name: Annotated[str, msgspec.Meta(max_length=256)]
+
+
+class Level(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Set a node's trust level."""
+
+    level: int
+
+
+DECODERS: Final[dict[type[Any], msgspec.json.Decoder[Any]]] = {
+    kind: msgspec.json.Decoder(kind) for kind in (Join, OpenOffer, Alias, Name, Level)
+}
+
+
+def encode_node(node: MeshNode) -> dict[str, Any]:
+    """A node as the owner sees it."""
+    return {
+        "id": node.id,
+        "name": node.name,
+        "alias": node.alias,
+        "hostname": node.hostname,
+        "port": node.port,
+        "addresses": list(node.addresses),
+        "kind": node.kind,
+        "status": node.status,
+        "status_reason": node.status_reason,
+        "trust": node.trust,
+        "trust_level": node.trust_level,
+        "capabilities": [{"name": c.name, "version": c.version} for c in node.capabilities],
+        "last_seen": None if node.last_seen is None else format_time(node.last_seen),
+        "created_at": format_time(node.created_at),
+        "paired_at": None if node.paired_at is None else format_time(node.paired_at),
+        "revoked_at": None if node.revoked_at is None else format_time(node.revoked_at),
+        "revoked_by": node.revoked_by,
+        "is_current": node.is_current,
+        "dialect": node.dialect,
+        "public_key": None if node.public_key is None else encode_base64url(node.public_key),
+        "fingerprint": None if node.public_key is None else format_fingerprint(node.public_key),
+        "tls_sha256": None if node.tls_sha256 is None else encode_base64url(node.tls_sha256),
+        "metadata": dict(node.metadata),
+    }

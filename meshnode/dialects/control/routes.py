@@ -1,0 +1,171 @@
+"""The owner's API: on the control listener for the owner, on the public one for level 2 where §7 allows it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+from uuid import UUID
+
+from meshnode.dialects.control.codec import DECODERS, Alias, Join, Level, Name, OpenOffer, encode_node
+from meshnode.domain.errors import MeshError, invalid
+from meshnode.domain.invite import parse_host_port, parse_invite
+from meshnode.domain.pairing_code import parse_pin
+from meshnode.domain.principal import Action
+from meshnode.domain.timestamps import format_time
+from meshnode.node.join_peer import Invitation
+from meshnode.node.use_cases import UseCases
+from meshnode.transport.http_server import Call, ListenerName, Route
+
+BOTH: Final[frozenset[ListenerName]] = frozenset({"public", "control"})
+CONTROL: Final[frozenset[ListenerName]] = frozenset({"control"})
+AUDIT_MAX: Final = 1000
+
+
+def control_routes(use: UseCases) -> Sequence[Route]:
+    """The routes of /api/v1/ and the probes."""
+
+    async def health(_: Call) -> Any:
+        return {"status": "ok"}
+
+    async def ready(_: Call) -> Any:
+        if not use.status.is_ready:
+            raise MeshError("starting", "the node is starting or stopping")
+        async with use.store.read() as tx:
+            await tx.nodes.get(use.me.identity.id)
+        return {"status": "ok", "degraded": use.status.degraded()}
+
+    async def status(_: Call) -> Any:
+        own = use.nodes.find(use.me.identity.id).snapshot()
+        return {
+            "node": {**encode_node(own), "version": use.me.facts.version, "platform": use.me.facts.platform},
+            "listeners": use.status.listeners,
+            "peers": use.status.peers(),
+            "degraded": use.status.degraded(),
+        }
+
+    async def rename_self(call: Call) -> Any:
+        body: Name = call.body
+        identity = await use.renaming.rename(body.name)
+        return {"node": {"id": identity.id, "name": identity.name}}
+
+    async def list_nodes(_: Call) -> Any:
+        return {"nodes": [encode_node(node) for node in use.nodes.list()]}
+
+    def reference(call: Call) -> str:
+        return call.request.match_info["ref"]
+
+    async def show_node(call: Call) -> Any:
+        return {"node": encode_node(use.nodes.find(reference(call)).snapshot())}
+
+    async def alias_node(call: Call) -> Any:
+        body: Alias = call.body
+        return {"node": encode_node(await use.nodes.set_alias(call.principal, reference(call), body.alias))}
+
+    async def trust_node(call: Call) -> Any:
+        body: Level = call.body
+        return {"node": encode_node(await use.nodes.set_trust(call.principal, reference(call), body.level))}
+
+    async def revoke_node(call: Call) -> Any:
+        return {"node": encode_node(await use.nodes.revoke(call.principal, reference(call)))}
+
+    async def forget_node(call: Call) -> Any:
+        return {"node": encode_node(await use.nodes.forget(call.principal, reference(call)))}
+
+    async def open_offer(call: Call) -> Any:
+        body: OpenOffer = call.body
+        opened = await use.offers.open(body.expires_in or use.offer_s)
+        return {
+            "offer_id": opened.offer.id,
+            "code": str(UUID(bytes=opened.code)),
+            "pin": opened.pin,
+            "url": use.invite_url(opened.code),
+            "expires_at": format_time(opened.offer.expires_at),
+        }
+
+    async def watch_offer(call: Call) -> Any:
+        live = use.offers.watched(call.request.match_info["offer_id"])
+        if live is None:
+            raise MeshError("offer_closed", "that offer is over")
+        offer = live.offer
+        state = offer.state.value
+        if state == "open" and use.clock.now() >= offer.expires_at:
+            state = "expired"
+        return {
+            "offer_id": offer.id,
+            "state": state,
+            "expires_at": format_time(offer.expires_at),
+            "pin_attempts": offer.pin_attempts,
+            "invite_attempts": offer.invite_attempts,
+            "activity": live.activity,
+        }
+
+    async def cancel_offer(call: Call) -> Any:
+        return {"cancelled": await use.offers.cancel(call.request.match_info.get("offer_id"))}
+
+    async def unlock(_: Call) -> Any:
+        await use.budget.unlock()
+        return {}
+
+    async def join(call: Call) -> Any:
+        body: Join = call.body
+        pin = parse_pin(body.pin)
+        if "://" in body.to:
+            invite = parse_invite(body.to)
+            invitation = Invitation(invite.host, invite.port, pin, invite.code, invite.cert)
+        else:
+            host, port = parse_host_port(body.to)
+            invitation = Invitation(host, port, pin)
+        return {"node": encode_node(await use.joining.join(invitation))}
+
+    async def discovered(_: Call) -> Any:
+        sightings = use.discovery.list()
+        return {
+            "nodes": [
+                {"id": s.id, "name": s.name, "host": s.host, "port": s.port, "pairing_open": s.pairing_open}
+                for s in sightings
+            ]
+        }
+
+    async def audit(call: Call) -> Any:
+        text = call.request.query.get("limit", "100")
+        if not text.isdigit() or not 1 <= int(text[:6]) <= AUDIT_MAX:
+            raise invalid("limit", f"a number from 1 to {AUDIT_MAX}")
+        async with use.store.read() as tx:
+            entries = await tx.audit.latest(int(text))
+        return {
+            "entries": [
+                {
+                    "at": format_time(e.at), "event": e.event, "node_id": e.node_id, "node_name": e.node_name,
+                    "address": e.address, "dialect": e.dialect, "detail": e.detail, "times": e.times,
+                }
+                for e in entries
+            ]
+        }  # fmt: skip
+
+    def route(
+        method: str, path: str, action: Action, answer: Any, body: Any = None, listeners: frozenset[ListenerName] = BOTH
+    ) -> Route:
+        decoder = DECODERS[body] if body is not None else None
+        return Route(method=method, path=path, action=action, answer=answer, body=decoder, listeners=listeners)
+
+    node, offers = "/api/v1/nodes/{ref}", "/api/v1/pairing/offers"
+    return (
+        route("GET", "/healthz", Action.CHECK_HEALTH, health),
+        route("GET", "/readyz", Action.CHECK_READINESS, ready),
+        route("GET", "/api/v1/node", Action.READ_NODES, status),
+        route("PATCH", "/api/v1/node", Action.RENAME_SELF, rename_self, Name, CONTROL),
+        route("GET", "/api/v1/nodes", Action.READ_NODES, list_nodes),
+        route("GET", node, Action.READ_NODES, show_node),
+        route("PATCH", node, Action.ALIAS_NODE, alias_node, Alias),
+        route("DELETE", node, Action.FORGET_NODE, forget_node),
+        route("POST", f"{node}/revoke", Action.REVOKE_NODE, revoke_node),
+        route("PUT", f"{node}/trust", Action.SET_TRUST, trust_node, Level, CONTROL),
+        route("POST", offers, Action.OPEN_OFFER, open_offer, OpenOffer),
+        route("DELETE", offers, Action.OPEN_OFFER, cancel_offer),
+        route("GET", offers + "/{offer_id}", Action.OPEN_OFFER, watch_offer),
+        route("DELETE", offers + "/{offer_id}", Action.OPEN_OFFER, cancel_offer),
+        route("POST", "/api/v1/pairing/unlock", Action.UNLOCK_PAIRING, unlock, None, CONTROL),
+        route("POST", "/api/v1/pairing/join", Action.JOIN_NODE, join, Join),
+        route("GET", "/api/v1/discovered", Action.READ_NODES, discovered),
+        route("GET", "/api/v1/audit", Action.READ_NODES, audit),
+    )

@@ -1,0 +1,1 @@
+"""The native wire between two meshnodes; see SPEC.md."""

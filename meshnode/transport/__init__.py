@@ -1,0 +1,1 @@
+"""Floor 3: HTTP, TLS and mDNS; the network, one file per medium and direction."""

@@ -1,0 +1,72 @@
+"""Errors on HTTP: RFC 9457 problem+json everywhere, aiohttp's own 404, 405 and 413 too."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+import orjson
+from aiohttp import web
+
+from meshnode.domain.errors import CODES, MeshError
+
+JSON: Final = "application/json"
+PROBLEM: Final = "application/problem+json"
+_BY_STATUS: Final = {
+    400: "invalid_params",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "request_timeout",
+    413: "body_too_large",
+    415: "unsupported_media_type",
+}
+
+
+def problem_response(error: MeshError) -> web.Response:
+    """The answer to a refused request."""
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": error.code.replace("_", " "),
+        "status": error.status,
+        "code": error.code,
+        "detail": error.detail,
+        "next_step": error.next_step,
+        **error.members,
+    }
+    headers = {"Cache-Control": "no-store"}
+    if error.retry_after_s is not None:
+        seconds = max(1, math.ceil(error.retry_after_s))
+        headers["Retry-After"] = str(seconds)
+        body["retry_after"] = seconds
+    if error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return web.Response(status=error.status, body=orjson.dumps(body), content_type=PROBLEM, headers=headers)
+
+
+def problem_of_http(error: web.HTTPException) -> web.Response:
+    """aiohttp's own refusal as a problem; keeps `Allow`."""
+    code = _BY_STATUS.get(error.status, "internal_error" if error.status >= 500 else "invalid_params")
+    detail = {
+        "not_found": "nothing lives at this path",
+        "method_not_allowed": "this path knows other methods",
+        "body_too_large": "the body is too large",
+    }.get(code, error.reason)
+    response = problem_response(MeshError(code, detail))
+    if "Allow" in error.headers:
+        response.headers["Allow"] = error.headers["Allow"]
+    return response
+
+
+def error_of_problem(body: object, retry_after: str | None) -> MeshError | None:
+    """The MeshError in another node's problem document; None if it isn't one we know."""
+    if not isinstance(body, dict):
+        return None
+    code, detail = body.get("code"), body.get("detail")
+    if not isinstance(code, str) or code not in CODES:
+        return None
+    members = {}
+    if isinstance(body.get("attempts_left"), int):
+        members["attempts_left"] = body["attempts_left"]
+    wait = float(retry_after) if retry_after is not None and retry_after.isdigit() and len(retry_after) < 8 else None
+    text = detail[:300] if isinstance(detail, str) else code
+    return MeshError(code, text, retry_after_s=wait, **members)

@@ -1,0 +1,215 @@
+"""Sockets in: admission at TCP accept, TLS with the certificate of the moment, deadlines for the first request.
+
+asyncio's own TLS server counts nobody before the handshake and zero-fills 256 KiB per connection, so the door is
+ours and the protocol's buffer is 16 KiB (measured: 326 KiB against 83 KiB a connection).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from asyncio.sslproto import SSLProtocol
+from pathlib import Path
+from typing import Any, Final
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from meshnode.domain.errors import MeshError
+from meshnode.domain.source_address import source_key
+from meshnode.transport.admission import Admission, Visitor
+from meshnode.transport.http_problem import problem_response
+
+HANDSHAKE_S: Final = 5
+FIRST_REQUEST_S: Final = 5.0
+KEEPALIVE_S: Final = 330.0  # beyond the longest heartbeat interval
+TLS_BUFFER_BYTES: Final = 16 * 1024
+BACKLOG: Final = 256
+
+log = logging.getLogger(__name__)
+
+
+class TlsContexts:
+    """One SSLContext per certificate; a new one is swapped in for new handshakes while old connections live on."""
+
+    def __init__(self, pem: Path, sha256: bytes) -> None:
+        self._hashes: dict[ssl.SSLContext, bytes] = {}
+        self.accepting = self._make(pem, sha256)
+        self._current = self.accepting
+        self.accepting.sni_callback = self._choose
+
+    def _make(self, pem: Path, sha256: bytes) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.options |= ssl.OP_NO_TICKET  # TLS 1.2 tickets
+        context.num_tickets = 0  # TLS 1.3: a resumed session would outlive the checks of the first
+        context.load_cert_chain(pem)
+        self._hashes[context] = sha256
+        return context
+
+    def swap(self, pem: Path, sha256: bytes) -> None:
+        """Serve another certificate from the next handshake on."""
+        self._current = self._make(pem, sha256)
+
+    def _choose(self, tls: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        if tls.context is not self._current:
+            tls.context = self._current
+
+    def hash_of(self, transport: asyncio.BaseTransport | None) -> bytes:
+        """The certificate hash served on a connection; 32 zero bytes where there is no TLS."""
+        tls = transport.get_extra_info("ssl_object") if transport is not None else None
+        return self._hashes.get(tls.context, bytes(32)) if tls is not None else bytes(32)
+
+
+class AdmittedHandler(RequestHandler):
+    """aiohttp's connection, with a visitor's place and a deadline for the first complete request."""
+
+    __slots__ = ("_admission", "_first_deadline", "visitor")
+
+    def __init__(self, server: web.Server, admission: Admission, visitor: Visitor) -> None:
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            access_log=None,  # type: ignore[arg-type]  # switches it off; aiohttp's annotation is too narrow
+            keepalive_timeout=KEEPALIVE_S,
+            lingering_time=2.0,
+        )
+        self._admission = admission
+        self.visitor = visitor
+        self._first_deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """TLS stands (or was never asked for): five seconds to a complete request."""
+        super().connection_made(transport)
+        self._first_deadline = asyncio.get_running_loop().call_later(FIRST_REQUEST_S, self.visitor.close)
+
+    def first_request_complete(self) -> None:
+        """A whole request has been read; from here on keep-alive rules."""
+        if self._first_deadline is not None:
+            self._first_deadline.cancel()
+            self._first_deadline = None
+
+    def authenticated(self) -> None:
+        """The caller is known: its socket counts no more."""
+        self._admission.release(self.visitor)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Give the place back."""
+        self.first_request_complete()
+        self._admission.release(self.visitor)
+        super().connection_lost(exc)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """What could not be parsed gets a problem document; nothing of it is logged above debug."""
+        log.debug("bad request from %s: %s", request.remote, message)
+        code, detail = ("internal_error", "unexpected error") if status >= 500 else ("invalid_params", "malformed HTTP")
+        response = problem_response(MeshError(code, detail))
+        response.force_close()
+        return response
+
+
+class _GuardedTls(SSLProtocol):
+    """TLS that gives the visitor's place back also when the handshake fails."""
+
+    max_size = TLS_BUFFER_BYTES
+
+    def __init__(self, handler: AdmittedHandler, admission: Admission, context: ssl.SSLContext) -> None:
+        super().__init__(
+            asyncio.get_running_loop(),
+            handler,
+            context,
+            None,  # type: ignore[arg-type]  # nobody waits for the handshake
+            server_side=True,
+            ssl_handshake_timeout=HANDSHAKE_S,
+            ssl_shutdown_timeout=2,
+        )
+        self._admission = admission
+        self._visitor = handler.visitor
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._admission.release(self._visitor)
+        super().connection_lost(exc)
+
+
+class _Door(asyncio.Protocol):
+    """Takes a TCP connection, admits it, then hands it to TLS or HTTP."""
+
+    def __init__(self, server: web.Server, admission: Admission, context: ssl.SSLContext | None) -> None:
+        self._server = server
+        self._admission = admission
+        self._context = context
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if not isinstance(transport, asyncio.Transport):
+            raise TypeError("a stream transport is needed")
+        peer = transport.get_extra_info("peername") or ("?",)
+        visitor = Visitor(source_key(str(peer[0])), transport.abort)
+        self._admission.admit(visitor)
+        handler = AdmittedHandler(self._server, self._admission, visitor)
+        inner: asyncio.BaseProtocol = handler
+        if self._context is not None:
+            inner = _GuardedTls(handler, self._admission, self._context)
+        transport.set_protocol(inner)
+        inner.connection_made(transport)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises `port_in_use` or `bad_config` naming the address."""
+    try:
+        infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except socket.gaierror as error:
+        raise MeshError("bad_config", f"cannot listen on {host}: {error.strerror}") from error
+    family, kind, protocol, _, address = infos[0]
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)
+        sock.listen(BACKLOG)
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        code = "port_in_use" if error.errno in (98, 48) else "bad_config"
+        reason = "is in use by another program" if code == "port_in_use" else f"cannot be used ({error.strerror})"
+        raise MeshError(code, f"{host}:{port} {reason}") from error
+    return sock
+
+
+class Listener:
+    """One aiohttp application on one or more bound sockets."""
+
+    def __init__(self, app: web.Application, admission: Admission, tls: TlsContexts | None) -> None:
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        self._admission = admission
+        self._tls = tls
+        self._servers: list[asyncio.Server] = []
+
+    async def start(self, sockets: list[socket.socket]) -> None:
+        """Accept from now on."""
+        await self._runner.setup()
+        server: Any = self._runner.server
+        context = self._tls.accepting if self._tls is not None else None
+        loop = asyncio.get_running_loop()
+        for sock in sockets:
+            self._servers.append(
+                await loop.create_server(lambda: _Door(server, self._admission, context), sock=sock, backlog=BACKLOG)
+            )
+
+    async def stop(self) -> None:
+        """Accept no more, finish what is being answered, close the rest."""
+        for server in self._servers:
+            server.close()
+        handlers: Any = self._runner.server
+        if handlers is not None:
+            handlers.pre_shutdown()
+            await handlers.shutdown(1.0)
+        await self._runner.cleanup()
