@@ -32,6 +32,7 @@ from meshnode.node.learn_announcement import LearnAnnouncement
 from meshnode.node.manage_nodes import ManageNodes
 from meshnode.node.open_offer import Offers
 from meshnode.node.ports import Clock, Entropy
+from meshnode.node.prove_address import ProveAddress
 from meshnode.node.rename_self import RenameSelf
 from meshnode.node.report_status import ReportStatus
 from meshnode.node.roster import Roster
@@ -90,7 +91,8 @@ def compose(
     sessions = Sessions(me, roster, confirmations, clock, entropy)
     learning = LearnAnnouncement(database, bus)
     answering = AnswerHeartbeat(me, roster, learning, clock, bus)
-    heartbeats = ExchangeHeartbeats(me, roster, answering, learning, joining, client, database, clock, entropy)
+    proving = ProveAddress(client, database, entropy)
+    heartbeats = ExchangeHeartbeats(me, roster, answering, learning, joining, proving, client, clock, entropy)
     sweeper = SweepLiveness(roster, database, clock, bus)
     discovery = DiscoverPeers(data.identity.id)
     nodes = ManageNodes(roster, sessions, heartbeats, confirmations, joining, database, clock, bus)

@@ -6,28 +6,23 @@ import asyncio
 import logging
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
 
-from meshnode.crypto.jws import sign_jws, verify_jws
+from meshnode.crypto.jws import sign_jws
 from meshnode.domain.backoff import retry_delay_s
 from meshnode.domain.base64url import encode_base64url
 from meshnode.domain.errors import MeshError
 from meshnode.domain.heartbeat import Heartbeat
-from meshnode.domain.statements import (
-    IDENTITY_TYPE,
-    SESSION_TYPE,
-    IdentityStatement,
-    SessionStatement,
-    decode_statement,
-)
+from meshnode.domain.statements import SESSION_TYPE, SessionStatement
 from meshnode.node.answer_heartbeat import AnswerHeartbeat
 from meshnode.node.describe_node import SelfDescription
 from meshnode.node.join_peer import JoinPeer
 from meshnode.node.learn_announcement import LearnAnnouncement
-from meshnode.node.ports import Clock, Destination, Entropy, PeerClient, SessionAnswer, Store
+from meshnode.node.ports import Clock, Destination, Entropy, PeerClient, SessionAnswer
+from meshnode.node.prove_address import ProveAddress
 from meshnode.node.roster import Entry, Roster
 
 AT_ONCE: Final = 64
@@ -67,8 +62,8 @@ class ExchangeHeartbeats:
         answering: AnswerHeartbeat,
         learning: LearnAnnouncement,
         joining: JoinPeer,
+        proving: ProveAddress,
         client: PeerClient,
-        store: Store,
         clock: Clock,
         entropy: Entropy,
     ) -> None:
@@ -78,7 +73,7 @@ class ExchangeHeartbeats:
         self._learning = learning
         self._joining = joining
         self._client = client
-        self._store = store
+        self._proving = proving
         self._clock = clock
         self._entropy = entropy
         self._links: dict[str, Link] = {}
@@ -270,37 +265,17 @@ class ExchangeHeartbeats:
         self._answering.lost(entry, "removed_us")
 
     async def _prove(self, link: Link, entry: Entry, host: str, port: int) -> bool:
-        """Another certificate answers: if it proves to be the peer's new one, pin that; else drop the address."""
-        nonce = self._entropy.draw(32)
+        """Another certificate answers: whether it is the peer's new one; else the address may be dropped."""
         try:
-            answer = await self._client.identity(host, port, nonce)
-            if answer.id != entry.node.id or answer.proof is None or entry.node.public_key is None:
-                raise MeshError("wrong_node_at_address", f"{answer.id} answers at {host}:{port}")
-            payload = verify_jws(entry.node.public_key, IDENTITY_TYPE, answer.proof)
-            expected = IdentityStatement(
-                id=entry.node.id,
-                tls_sha256=encode_base64url(answer.certificate_hash),
-                nonce=encode_base64url(nonce),
-            )
-            if decode_statement(payload, IdentityStatement, "proof") != expected:
-                raise MeshError("wrong_node_at_address", "the proof is of another connection")
+            return await self._proving.prove(entry, host, port)
         except MeshError as error:
-            if error.code not in ("unreachable", "bad_answer"):
+            if error.code == "wrong_node_at_address":
                 log.warning("%s: another node answers at %s:%s", entry.node.label, host, port)
                 link.dropped.add((host, port))
                 if entry.status != "online":
                     entry.status_reason = "wrong_node_at_address"
                     self._roster.touch(entry)
             return False
-        async with self._store.write() as tx:
-            row = await tx.nodes.get(entry.node.id)
-            if row is None or row.trust != "paired":
-                return False
-            row = replace(row, tls_sha256=answer.certificate_hash)
-            await tx.nodes.upsert(row)
-        entry.set_row(row)
-        log.info("%s has a new certificate, proven by its key", entry.node.label)
-        return True
 
     async def leave(self) -> None:
         """Tell every peer that listens that we stop, within two seconds."""
