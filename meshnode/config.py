@@ -19,7 +19,7 @@ Network = Annotated[str, msgspec.Meta(max_length=64)]
 HostPort = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 
 SYSTEM_DATA_DIR: Final = Path("/var/lib/meshnode")
-_NOT_SETTINGS: Final = frozenset({"MESHNODE_DATA_DIR", "MESHNODE_CONFIG", "MESHNODE_VENV"})
+_NOT_SETTINGS: Final = frozenset({"MESHNODE_DATA_DIR", "MESHNODE_CONFIG", "MESHNODE_VENV", "MESHNODE_INVOKED_AS"})
 
 log = logging.getLogger(__name__)
 

@@ -78,12 +78,16 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def _settled(client: ControlClient) -> list[dict[str, object]]:
-    """The node's table, once it shows the other online under its name."""
+    """The node's table, once a heartbeat has come after the pairing."""
     deadline = time.monotonic() + SETTLE_S
     while True:
         nodes: list[dict[str, object]] = client.call("GET", "/api/v1/nodes")["nodes"]
-        if len(nodes) == 2 and all(n["status"] == "online" for n in nodes):
+        if len(nodes) == 2 and all(_has_beaten(n) for n in nodes):
             return nodes
         if time.monotonic() > deadline:
             raise MeshError("unreachable", "the demo nodes do not see each other")
         time.sleep(0.1)
+
+
+def _has_beaten(node: dict[str, object]) -> bool:
+    return bool(node["is_current"]) or (node["status"] == "online" and str(node["last_seen"]) > str(node["paired_at"]))

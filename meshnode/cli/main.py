@@ -10,6 +10,7 @@ from typing import Any, Final
 import click
 
 from meshnode import __version__
+from meshnode.cli.render import as_typed
 from meshnode.domain.errors import MeshError
 
 _COMMANDS: Final = {  # name → module, attribute
@@ -96,7 +97,7 @@ def show_error(error: MeshError) -> None:
     wait = f" (in {_duration(error.retry_after_s)})" if error.retry_after_s else ""
     click.echo(f"{click.style('Error:', fg='red', bold=True)} {detail.rstrip('.')}{wait}.  [{error.code}]", err=True)
     if error.next_step:
-        click.echo(f"  → {error.next_step}", err=True)
+        click.echo(f"  → {as_typed(error.next_step)}", err=True)
 
 
 def _duration(seconds: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,12 @@ from meshnode.domain.timestamps import parse_time
 _STATUS_STYLE = {"online": "green", "stale": "yellow", "offline": "red"}
 
 
+def as_typed(text: str) -> str:
+    """`text` with the commands in it as this person types them: from a checkout, scripts/run."""
+    invoked_as = os.environ.get("MESHNODE_INVOKED_AS")
+    return text.replace("`meshnode ", f"`{invoked_as} ") if invoked_as else text
+
+
 def print_json(document: Any) -> None:
     """One document on stdout."""
     click.echo(json.dumps(document, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))
@@ -24,7 +31,7 @@ def print_json(document: Any) -> None:
 
 def say(text: str = "") -> None:
     """A remark beside the data: stderr."""
-    click.echo(text, err=True)
+    click.echo(as_typed(text), err=True)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

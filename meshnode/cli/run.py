@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from meshnode.cli.render import as_typed
 from meshnode.config import data_directory, load_config
 
 if TYPE_CHECKING:  # the daemon is imported when it is started
@@ -58,10 +59,13 @@ def _greet(started: Started) -> None:
         click.echo(f"  {'listens on' if number == 0 else '          '}   {url}")
     click.echo(f"  data         {started.data_dir}")
     click.echo()
-    click.echo(f"  Next, in another terminal:  {click.style('meshnode pair', **bold)}   show a PIN for another device")
-    click.echo(
-        f"                              {click.style('meshnode join', **bold)}   type the PIN another node shows"
-    )
-    click.echo(f"                              {click.style('meshnode nodes', **bold)}  see who is in the mesh")
+    click.echo("  Next, in another terminal:")
+    for command, purpose in (
+        ("pair", "show a PIN for another device"),
+        ("join", "type the PIN another node shows"),
+        ("nodes", "see who is in the mesh"),
+    ):
+        typed = as_typed(f"`meshnode {command}`").strip("`")
+        click.echo(f"    {click.style(typed.ljust(20), **bold)}  {purpose}")
     click.echo("  Ctrl-C stops this node.")
     click.echo()

@@ -51,7 +51,7 @@ CODES: Final[dict[str, Code]] = {
     # met by the calling side only, never sent
     "unreachable": Code(502, 1, "check that the node runs, its address and its firewall (TCP port 6969)"),
     "bad_answer": Code(502, 1, "is that address really a meshnode? check host and port"),
-    "certificate_mismatch": Code(502, 77, "not the node that showed the code, or someone is in between; get a new invite"),
+    "certificate_mismatch": Code(502, 77, "this may be a machine in between; open a new offer and use its invite"),
     "wrong_node_at_address": Code(502, 1, "another node answers there; wait for the right one to announce itself"),
     "nobody_found": Code(404, 1, "run `meshnode pair` on the other node, or name its address: `meshnode join HOST`"),
     # met before there is a node to ask

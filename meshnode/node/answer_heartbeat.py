@@ -60,6 +60,8 @@ class AnswerHeartbeat:
 
     def heard(self, entry: Entry) -> None:
         """Authenticated evidence that the node lives."""
+        if not entry.is_peer:  # revoked while its answer was under way
+            return
         entry.heard_mono = self._clock.monotonic()
         entry.last_seen = self._clock.now()
         self._roster.touch(entry)
@@ -70,7 +72,7 @@ class AnswerHeartbeat:
 
     def lost(self, entry: Entry, reason: StatusReason) -> None:
         """The node itself said that it leaves, or that it removed us."""
-        if entry.status == "offline" and entry.status_reason == reason:
+        if not entry.is_peer or (entry.status == "offline" and entry.status_reason == reason):
             return
         if reason == "left":
             entry.last_seen = self._clock.now()

@@ -170,7 +170,7 @@ class ExchangeHeartbeats:
             except MeshError as error:
                 log.debug("heartbeat to %s at %s:%s: %s", entry.node.label, host, port, error.code)
                 if error.code == "certificate_mismatch" and await self._prove(link, entry, host, port):
-                    return await self._deliver(link, leaving=leaving)
+                    return False  # the next try, in a second, finds the new certificate pinned
                 if error.code == "not_paired":
                     await self._removed(entry)
                     return False

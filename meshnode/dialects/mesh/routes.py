@@ -108,7 +108,7 @@ def mesh_routes(use: UseCases) -> Sequence[Route]:
             body.caller, body.jws, lambda text: decode_binary("jws", text), call.certificate_hash
         )
         return OpenedSession(
-            token=opened.token,
+            token=str(opened.token),  # plain text on the wire
             expires_in=opened.expires_in_s,
             epoch_held=opened.epoch_held,
             revision_held=opened.revision_held,
