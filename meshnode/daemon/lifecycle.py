@@ -165,6 +165,8 @@ async def _keep_house(graph: Graph) -> None:
         try:
             await use.offers.expire()
             await use.confirmations.sweep()
+            if graph.sweeper.is_failing:
+                raise MeshError("database_error", "heartbeats can't be written; they are kept in memory")
             use.status.recover("database_error")
         except MeshError as error:
             use.status.degrade("database_error", error.detail)

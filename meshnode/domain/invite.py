@@ -6,16 +6,21 @@ certificate hash, both base64url without padding.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+from ipaddress import IPv6Address
 from typing import Final
 from urllib.parse import urlsplit
 
 from meshnode.domain.base64url import decode_base64url, encode_base64url
-from meshnode.domain.errors import MeshError, invalid
+from meshnode.domain.errors import invalid
 
 DEFAULT_PORT: Final = 6969
 CODE_BYTES: Final = 16
 CERT_BYTES: Final = 16
+
+_HOST: Final = r"(?:\[(?P<v6>[0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|(?P<name>[\w.-]{1,253}))"
+_HOST_PORT: Final = re.compile(_HOST + r"(?::(?P<port>[0-9]{1,5}))?\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +50,12 @@ def parse_invite(text: str) -> Invite:
         raise invalid("invite", "longer than an invite can be")
     try:
         url = urlsplit(text.strip())
-        host, port, fragment = url.hostname, url.port or DEFAULT_PORT, url.fragment
+        host, port = parse_host_port(url.netloc)
     except ValueError as error:
         raise invalid("invite", str(error)) from error
-    if url.scheme != "https" or not host or url.path != "/p" or url.query or url.username is not None:
+    if url.scheme != "https" or not port or url.path != "/p" or url.query:
         raise invalid("invite", "must look like https://HOST:PORT/p#CODE.CERT")
-    parts = fragment.split(".")
+    parts = url.fragment.split(".")
     if len(parts) == 3:
         raise invalid("invite", "is a phone's invite; open it in the phone's browser, or run `meshnode pair` there")
     try:
@@ -61,7 +66,7 @@ def parse_invite(text: str) -> Invite:
             raise ValueError("16 bytes each")
     except ValueError as error:
         raise invalid("invite", "the part after # is damaged; copy the whole URL, in quotes") from error
-    return Invite(host=host.replace("%25", "%"), port=port, code=code, cert=cert)
+    return Invite(host=host, port=port, code=code, cert=cert)
 
 
 def parse_host_port(text: str, default_port: int = DEFAULT_PORT) -> tuple[str, int]:
@@ -69,13 +74,17 @@ def parse_host_port(text: str, default_port: int = DEFAULT_PORT) -> tuple[str, i
 
     Raises `invalid_params`.
     """
+    text = text.strip()
+    bare = text.count(":") > 1 and not text.startswith("[")
+    match = _HOST_PORT.match((f"[{text}]" if bare else text).replace("%25", "%"))
     try:
-        if text.count(":") > 1 and not text.startswith("["):
-            text = f"[{text}]"
-        parts = urlsplit(f"//{text.replace('%', '%25') if '%25' not in text else text}")
-        host, port = parts.hostname, parts.port
+        if match is None:
+            raise ValueError("must look like HOST, HOST:PORT or [IPv6]:PORT")
+        if match["v6"]:
+            IPv6Address(match["v6"])
+        port = default_port if match["port"] is None else int(match["port"])
+        if port > 65535:
+            raise ValueError("a port is at most 65535")
     except ValueError as error:
-        raise MeshError("invalid_params", f"address {text!r}: {error}", field="address") from error
-    if not host or parts.path or parts.query or parts.fragment or parts.username is not None:
-        raise invalid("address", f"{text!r} must look like HOST, HOST:PORT or [IPv6]:PORT")
-    return host.replace("%25", "%"), default_port if port is None else port
+        raise invalid("address", f"{text!r}: {error}") from error
+    return match["v6"] or match["name"].lower(), port

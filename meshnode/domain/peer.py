@@ -72,12 +72,13 @@ def introduce(
     jws: str,
     *,
     before: MeshNode | None,
-    hostname: str,
+    reached: tuple[str, int],
     trust: Literal["paired", "unconfirmed"],
     now: datetime,
 ) -> MeshNode:
     """The row of a node that has just proved itself in a pairing, over the row `before` if there was one.
 
+    `reached` is the host and port at which it was reached, or will be.
     A paired node keeps its level and the time it first paired; anything else starts at level 1. A keyless row
     loses its metadata: it belonged to somebody who could not prove to be this node.
     """
@@ -86,8 +87,8 @@ def introduce(
     return MeshNode(
         id=announcement.id,
         name=announcement.display_name,
-        hostname=hostname,
-        port=announcement.port,
+        hostname=reached[0],
+        port=reached[1],
         status="online",
         trust=trust,
         created_at=before.created_at if before else now,

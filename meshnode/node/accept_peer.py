@@ -240,7 +240,12 @@ class AcceptPeer:
                         await tx.codes.drop_answer(older.sid)
                 if before is None or before.trust == "unconfirmed":
                     fresh = introduce(
-                        proven.announcement, proven.jws, before=before, hostname=hostname, trust="unconfirmed", now=now
+                        proven.announcement,
+                        proven.jws,
+                        before=before,
+                        reached=(hostname, proven.announcement.port),
+                        trust="unconfirmed",
+                        now=now,
                     )
                     await tx.nodes.upsert(fresh)
                 await tx.audit.append(

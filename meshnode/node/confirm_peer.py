@@ -57,15 +57,16 @@ class ConfirmPeer:
         async with self._store.read() as tx:
             stored = await tx.codes.answer(sid)
         entry = self._roster.get(node_id)
-        key = stored.peer_key if stored is not None and stored.peer_id == node_id else None
-        if key is None and entry is not None and entry.node.trust == "paired":
-            key = entry.node.public_key  # confirmed long ago; the ceremony itself is forgotten
+        is_waiting = stored is not None and stored.peer_id == node_id and not stored.is_confirmed
+        key = stored.peer_key if stored is not None and is_waiting else None
+        if key is None and entry is not None and entry.is_peer:
+            key = entry.node.public_key  # confirmed before; it did not get the answer
         if key is None:
             raise MeshError("not_paired", "this node does not know that pairing")
         statement = decode_statement(verify_jws(key, PAIRING_TYPE, jws), PairingAck, "jws")
         if (statement.sid, statement.id, statement.peer_id) != (encode_base64url(sid), node_id, self._me.identity.id):
             raise invalid("jws", "acknowledges something else")
-        if stored is not None and not stored.is_confirmed:
+        if is_waiting:
             await self.confirm(node_id)
 
     def waiting_key(self, node_id: str) -> bytes | None:
@@ -89,7 +90,7 @@ class ConfirmPeer:
                 announcement,
                 waiting.peer_announcement,
                 before=before,
-                hostname=waiting.peer_hostname,
+                reached=(waiting.peer_hostname, announcement.port),
                 trust="paired",
                 now=now,
             )

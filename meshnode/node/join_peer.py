@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 import msgspec
@@ -88,6 +89,7 @@ class JoinPeer:
     async def join(self, invitation: Invitation) -> MeshNode:
         """Pair with the host that shows the PIN; its row, stored. Raises the refusal; nothing is stored then."""
         async with self._joining:
+            started_at = self._clock.now()
             contact = self._client.contact(invitation.host, invitation.port, invitation.cert_prefix)
             terms, pake, host_share = await self._run_pake(invitation, contact)
             shares = shares_sha256(pake.share, host_share)
@@ -97,7 +99,7 @@ class JoinPeer:
             if not pake.is_right(answer.tag):
                 raise MeshError("bad_answer", "the other side does not know the PIN; it is not the node that shows it")
             proven = verify_introduction("host", terms, pake.key(), answer.tag, answer.sealed, shares)
-            row = await self._store_host(terms, proven, invitation.host)
+            row = await self._store_host(terms, proven, invitation, started_at)
         await self._acknowledge(contact, terms)
         self.on_joined(row.id)
         return row
@@ -105,14 +107,13 @@ class JoinPeer:
     async def _run_pake(self, invitation: Invitation, contact: Contact) -> tuple[Terms, CPacePake, bytes]:
         """Steps 1 and 2; waits out one `pairing_busy`."""
         for last_try in (False, True):
-            begun = await contact.begin(
-                self._me.identity.id, self._me.identity.public_key, PROTOCOLS, invitation.way, invitation.code
-            )
-            terms = await self._agree(invitation, contact, begun)
-            pake = CPacePake(
-                "joiner", invitation.pin, terms.sid, terms.associated_data("joiner"), terms.associated_data("host")
-            )
             try:
+                begun = await contact.begin(
+                    self._me.identity.id, self._me.identity.public_key, PROTOCOLS, invitation.way, invitation.code
+                )
+                terms = await self._agree(invitation, contact, begun)
+                own_ad, host_ad = terms.associated_data("joiner"), terms.associated_data("host")
+                pake = CPacePake("joiner", invitation.pin, terms.sid, own_ad, host_ad)
                 host_share = await contact.exchange(terms.sid, pake.share)
             except MeshError as error:
                 if error.code != "pairing_busy" or last_try:
@@ -157,14 +158,24 @@ class JoinPeer:
                     raise
             await asyncio.sleep(REPEAT_EVERY_S)
 
-    async def _store_host(self, terms: Terms, proven: Proven, hostname: str) -> MeshNode:
+    async def _store_host(self, terms: Terms, proven: Proven, invitation: Invitation, started_at: datetime) -> MeshNode:
         now = self._clock.now()
+        hostname = invitation.host
         ack = PairingAck(sid=encode_base64url(terms.sid), role="ack", id=self._me.identity.id, peer_id=terms.host_id)
         jws = sign_jws(self._me.key, PAIRING_TYPE, msgspec.json.encode(ack))
         async with self._store.write() as tx:
             before = await tx.nodes.get(terms.host_id)
             check_claim(self._me.identity, terms.host_id, terms.host_key, before, await tx.nodes.by_key(terms.host_key))
-            row = introduce(proven.announcement, proven.jws, before=before, hostname=hostname, trust="paired", now=now)
+            if before is not None and before.trust == "revoked" and (before.revoked_at or now) >= started_at:
+                raise MeshError("session_over", "that node was revoked while the join was under way")
+            row = introduce(
+                proven.announcement,
+                proven.jws,
+                before=before,
+                reached=(hostname, invitation.port),
+                trust="paired",
+                now=now,
+            )
             await tx.nodes.upsert(row)
             known = await tx.acks.get(row.id)  # joined before, never acknowledged: go back to what stood before that
             await tx.acks.put(
