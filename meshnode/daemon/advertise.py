@@ -55,9 +55,10 @@ async def _advertise(use: UseCases, addresses: OwnAddresses) -> None:
     try:
         browser.start()
         while True:
-            await announcer.announce(use.me.identity.name, use.me.port, addresses.reachable(), _txt(use))
+            said = _said(use)
+            await announcer.announce(said[1], use.me.port, addresses.reachable(), said[0])
             use.status.recover("no_multicast")
-            await _until_changed(use, changed)
+            await _until_changed(use, changed, said)
     finally:
         with suppress(Exception):
             async with asyncio.timeout(GOODBYE_S):
@@ -66,16 +67,17 @@ async def _advertise(use: UseCases, addresses: OwnAddresses) -> None:
         await zeroconf.async_close()
 
 
-async def _until_changed(use: UseCases, changed: asyncio.Event) -> None:
-    """Until something that the record says has changed; an offer's expiry is nobody's event."""
-    before = _txt(use), use.me.identity.name
-    while True:
+async def _until_changed(use: UseCases, changed: asyncio.Event, said: tuple[TxtRecord, str]) -> None:
+    """Until something else is to be said, perhaps already; an offer's expiry is nobody's event."""
+    while _said(use) == said:
         changed.clear()
         with suppress(TimeoutError):
             async with asyncio.timeout(RETRY_S if use.offers.current is None else 1.0):
                 await changed.wait()
-        if (_txt(use), use.me.identity.name) != before:
-            return
+
+
+def _said(use: UseCases) -> tuple[TxtRecord, str]:
+    return _txt(use), use.me.identity.name
 
 
 def _txt(use: UseCases) -> TxtRecord:

@@ -76,7 +76,7 @@ def decode_announcement(payload: bytes) -> Announcement:
             raise ValueError("public_key and tls_sha256 are 32 bytes each")
         for address in announcement.addresses:
             parse_ip(address)
-    except (msgspec.MsgspecError, ValueError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise invalid("announcement", str(error)) from error
     if not is_node_id(announcement.id):
         raise invalid("announcement.id", "not a node id")

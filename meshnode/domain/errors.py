@@ -65,6 +65,13 @@ CODES: Final[dict[str, Code]] = {
     "usage": Code(400, 2, "see --help"),
 }  # fmt: skip
 
+# What the calling side says of its own situation: another node's answer with one of these is no answer.
+NEVER_SENT: Final = frozenset(
+    {"unreachable", "bad_answer", "certificate_mismatch", "wrong_node_at_address", "nobody_found"}
+    | {"no_daemon", "daemon_unreadable", "identity_locked", "port_in_use"}
+    | {"bad_identity", "bad_database", "bad_config", "usage"}
+)
+
 
 class MeshError(Exception):
     """A refusal with a code of `CODES`; `detail` is a sentence a person can act on."""

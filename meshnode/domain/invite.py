@@ -13,7 +13,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from meshnode.domain.base64url import decode_base64url, encode_base64url
-from meshnode.domain.errors import invalid
+from meshnode.domain.errors import MeshError, invalid
 
 DEFAULT_PORT: Final = 6969
 CODE_BYTES: Final = 16
@@ -21,6 +21,7 @@ CERT_BYTES: Final = 16
 
 _HOST: Final = r"(?:\[(?P<v6>[0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|(?P<name>[\w.-]{1,253}))"
 _HOST_PORT: Final = re.compile(_HOST + r"(?::(?P<port>[0-9]{1,5}))?\Z")
+_INVITE_FORM: Final = "must look like https://HOST:PORT/p#CODE.CERT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +52,10 @@ def parse_invite(text: str) -> Invite:
     try:
         url = urlsplit(text.strip())
         host, port = parse_host_port(url.netloc)
-    except ValueError as error:
-        raise invalid("invite", str(error)) from error
+    except (ValueError, MeshError) as error:
+        raise invalid("invite", _INVITE_FORM) from error
     if url.scheme != "https" or not port or url.path != "/p" or url.query:
-        raise invalid("invite", "must look like https://HOST:PORT/p#CODE.CERT")
+        raise invalid("invite", _INVITE_FORM)
     parts = url.fragment.split(".")
     if len(parts) == 3:
         raise invalid("invite", "is a phone's invite; open it in the phone's browser, or run `meshnode pair` there")

@@ -69,5 +69,5 @@ def decode_statement(payload: bytes, kind: type[S], field: str) -> S:
     """The statement in `payload`. Raises `invalid_params` naming `field`."""
     try:
         return msgspec.json.decode(payload, type=kind)
-    except (msgspec.MsgspecError, ValueError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise invalid(field, str(error)) from error

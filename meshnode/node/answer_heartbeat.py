@@ -59,8 +59,8 @@ class AnswerHeartbeat:
         )
 
     def heard(self, entry: Entry) -> None:
-        """Authenticated evidence that the node lives."""
-        if not entry.is_peer:  # revoked while its answer was under way
+        """Authenticated evidence that the node lives; nothing if it was revoked while its beat was under way."""
+        if not entry.is_peer:
             return
         entry.heard_mono = self._clock.monotonic()
         entry.last_seen = self._clock.now()

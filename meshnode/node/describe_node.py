@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import msgspec
 
@@ -29,6 +30,8 @@ from meshnode.domain.peer import MeshNode
 from meshnode.node.event_bus import EventBus
 from meshnode.node.ports import Clock, Store, Transaction
 from meshnode.node.roster import Roster
+
+EPOCH_RAISED_MAX: Final = COUNTER_MAX - 2**32  # a lying peer must leave us room for more restarts than we'll see
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +126,7 @@ class SelfDescription:
 
     async def raise_epoch(self, above: int) -> None:
         """A peer holds a later announcement of ours than we remember: start above it. Too large is ignored."""
-        if above >= COUNTER_MAX or above < self.epoch:
+        if above > EPOCH_RAISED_MAX or above < self.epoch:
             return
         async with self._store.write() as tx:
             self.epoch = above + 1

@@ -279,7 +279,11 @@ class ExchangeHeartbeats:
 
     async def leave(self) -> None:
         """Tell every peer that listens that we stop, within two seconds."""
-        online = [link for link in self._links.values() if link.token and link.token_until > self._clock.monotonic()]
+        online = [
+            link
+            for link in self._links.values()
+            if (entry := self._roster.get(link.node_id)) is not None and entry.status == "online"
+        ]
         if not online:
             return
         tasks = [asyncio.create_task(self._deliver(link, leaving=True)) for link in online]

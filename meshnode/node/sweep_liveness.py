@@ -8,7 +8,7 @@ import logging
 from typing import Final
 
 from meshnode.domain.event import Event
-from meshnode.domain.liveness import judge, next_verdict_s
+from meshnode.domain.liveness import STALE_INTERVALS, judge, next_verdict_s
 from meshnode.node.event_bus import EventBus
 from meshnode.node.ports import Clock, Store
 from meshnode.node.roster import Entry, Roster
@@ -64,7 +64,8 @@ class SweepLiveness:
                 Event(f"mesh.node.{'offline' if verdict == 'offline' else 'updated'}", {"id": entry.node.id})
             )
         wait = next_verdict_s(silent, entry.interval_s)
-        return wait if wait is not None else entry.interval_s * 6
+        again = STALE_INTERVALS * entry.interval_s  # it may be heard right after this look, and fall silent then
+        return again if wait is None else min(wait, again)
 
     async def flush(self) -> None:
         """Write pending beats; keeps them for the next time if the database refuses."""

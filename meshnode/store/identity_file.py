@@ -79,7 +79,7 @@ def read_identity(path: Path) -> StoredIdentity | None:
             key = KeyPair(secret)
         if not is_node_id(content.id):
             raise ValueError("id is not a node id")
-    except (msgspec.MsgspecError, ValueError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise _damaged(path, f"is damaged ({error})") from error
     if mode & 0o077:
         log.warning("%s was readable by others (mode %o); set to 600", path, mode)

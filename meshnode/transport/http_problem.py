@@ -8,7 +8,8 @@ from typing import Any, Final
 import orjson
 from aiohttp import web
 
-from meshnode.domain.errors import CODES, MeshError
+from meshnode.domain.errors import CODES, NEVER_SENT, MeshError
+from meshnode.domain.untrusted_text import clean_text
 
 JSON: Final = "application/json"
 PROBLEM: Final = "application/problem+json"
@@ -58,15 +59,15 @@ def problem_of_http(error: web.HTTPException) -> web.Response:
 
 
 def error_of_problem(body: object, retry_after: str | None) -> MeshError | None:
-    """The MeshError in another node's problem document; None if it isn't one we know."""
+    """The MeshError in another node's problem document; None if it isn't one that a node sends."""
     if not isinstance(body, dict):
         return None
     code, detail = body.get("code"), body.get("detail")
-    if not isinstance(code, str) or code not in CODES:
+    if not isinstance(code, str) or code not in CODES or code in NEVER_SENT:
         return None
     members = {}
     if isinstance(body.get("attempts_left"), int):
         members["attempts_left"] = body["attempts_left"]
     wait = float(retry_after) if retry_after is not None and retry_after.isdigit() and len(retry_after) < 8 else None
-    text = detail[:300] if isinstance(detail, str) else code
-    return MeshError(code, text, retry_after_s=wait, **members)
+    text = clean_text(detail, 300) if isinstance(detail, str) else ""
+    return MeshError(code, text or code, retry_after_s=wait, **members)

@@ -8,9 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any, Final
 
-from zeroconf import ServiceStateChange
+from zeroconf import (  # type: ignore[attr-defined]  # DNSText is missing in its __all__
+    DNSText,
+    RecordUpdate,
+    RecordUpdateListener,
+    ServiceInfo,
+    ServiceStateChange,
+    Zeroconf,
+)
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
 from meshnode.domain.untrusted_text import clean_text
@@ -24,6 +32,23 @@ WAITING_MAX: Final = 2 * SIGHTINGS_MAX
 log = logging.getLogger(__name__)
 
 
+class _TxtListener(RecordUpdateListener):
+    """Hears every TXT record of our type.
+
+    The library reports only records that are new to its cache, where an outdated one stays for up to ten seconds:
+    `pair=0` after a short `pair=1` would be lost, and a look into the cache might find the outdated one.
+    """
+
+    def __init__(self, hear: Callable[[str, bytes], None]) -> None:
+        self._hear = hear
+
+    def async_update_records(self, zc: Zeroconf, now: float, records: list[RecordUpdate]) -> None:
+        for update in records:
+            record = update.new
+            if isinstance(record, DNSText) and record.name.endswith(f".{SERVICE_TYPE}") and not record.is_expired(now):
+                self._hear(record.name, record.text)
+
+
 class MdnsBrowser:
     """Feeds sightings."""
 
@@ -33,44 +58,61 @@ class MdnsBrowser:
         self._places = asyncio.Semaphore(AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
         self._browser: AsyncServiceBrowser | None = None
+        self._listener = _TxtListener(self._heard)
+        self._texts: dict[str, bytes | None] = {}  # by instance name in sight: a TXT record heard since
 
     def start(self) -> None:
         """Browse from now on."""
+        self._zeroconf.zeroconf.async_add_listener(self._listener, None)
         self._browser = AsyncServiceBrowser(self._zeroconf.zeroconf, SERVICE_TYPE, handlers=[self._changed])
 
     def _changed(self, zeroconf: Any, service_type: str, name: str, state_change: ServiceStateChange) -> None:
         if state_change is ServiceStateChange.Removed:
+            self._texts.pop(name, None)
             self._discovery.gone(name)
-        elif len(self._tasks) < WAITING_MAX:
+            return
+        if len(self._texts) < WAITING_MAX:
+            self._texts.setdefault(name, None)
+        self._resolve_soon(name)
+
+    def _heard(self, name: str, text: bytes) -> None:
+        if name in self._texts and self._texts[name] != text:
+            self._texts[name] = text
+            self._resolve_soon(name)
+
+    def _resolve_soon(self, name: str) -> None:
+        if len(self._tasks) < WAITING_MAX:
             task = asyncio.get_running_loop().create_task(self._resolve(name))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
     async def _resolve(self, name: str) -> None:
-        info = AsyncServiceInfo(SERVICE_TYPE, name)
         async with self._places:
             try:
+                info = AsyncServiceInfo(SERVICE_TYPE, name)
                 if not await info.async_request(self._zeroconf.zeroconf, RESOLVE_MS):
                     return
             except Exception as error:  # noqa: BLE001 - whatever a stranger's packets provoke must not end browsing
                 log.debug("could not resolve %s: %s", name, error)
                 return
-        sighting = _sighting(name, info)
+        sighting = _sighting(name, info, self._texts.get(name))
         if sighting is not None:
             self._discovery.seen(sighting)
 
     async def stop(self) -> None:
         """Browse no more."""
         if self._browser is not None:
+            self._zeroconf.zeroconf.async_remove_listener(self._listener)
             await self._browser.async_cancel()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-def _sighting(name: str, info: AsyncServiceInfo) -> Sighting | None:
+def _sighting(name: str, info: AsyncServiceInfo, text: bytes | None) -> Sighting | None:
     try:
-        txt = decode_txt(info.properties)
+        heard = info if text is None else ServiceInfo(SERVICE_TYPE, name, properties=text)
+        txt = decode_txt(heard.properties)
     except ValueError:
         return None
     addresses = info.parsed_scoped_addresses()[:16]
