@@ -132,10 +132,14 @@ def load_config(flags: Mapping[str, Any] | None = None, environ: Mapping[str, st
             raise MeshError("bad_config", f"{file} does not exist (MESHNODE_CONFIG)") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise MeshError("bad_config", f"{file}: {error}") from error
+    sections = set(Config.__struct_fields__)
     for section, settings in content.items():
-        for key, value in settings.items() if isinstance(settings, dict) else (("", settings),):
-            _put(merged, origins, f"{section}.{key}".rstrip("."), value, str(file))
-    known = {f"{section}.{field.name}" for section, field in _fields()}
+        if section not in sections or not isinstance(settings, dict):
+            there_are = ", ".join(sorted(sections))
+            raise MeshError("bad_config", f"{section}: no such section; there are {there_are} ({file})")
+        for key, value in settings.items():
+            _put(merged, origins, f"{section}.{key}", value, str(file))
+    known = _known_settings()
     for name, text in environ.items():
         if not name.startswith("MESHNODE_") or name in _NOT_SETTINGS:
             continue
@@ -157,17 +161,14 @@ def load_config(flags: Mapping[str, Any] | None = None, environ: Mapping[str, st
     return Loaded(config, origins, file)
 
 
-def _fields() -> list[tuple[str, msgspec.structs.FieldInfo]]:
-    sections = {f.name: f.type for f in msgspec.structs.fields(Config)}
-    return [(name, field) for name, kind in sections.items() for field in msgspec.structs.fields(kind)]
+def _known_settings() -> set[str]:
+    defaults = Config()  # asking msgspec for the fields would evaluate every annotation
+    return {f"{s}.{key}" for s in Config.__struct_fields__ for key in getattr(defaults, s).__struct_fields__}
 
 
 def _put(merged: dict[str, Any], origins: dict[str, str], dotted: str, value: Any, origin: str) -> None:
     section, _, key = dotted.partition(".")
-    if key:
-        merged.setdefault(section, {})[key] = value
-    else:
-        merged[section] = value
+    merged.setdefault(section, {})[key] = value
     origins[dotted] = origin
 
 

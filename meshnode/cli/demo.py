@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -27,6 +28,8 @@ INTERVAL_S: Final = "0.5"
 @click.command()
 def demo() -> None:
     """Pair two throwaway nodes on this machine, in a few seconds, and show both tables."""
+    for number in (signal.SIGTERM, signal.SIGHUP):  # clean up then too
+        signal.signal(number, _end)
     say("Two nodes on loopback, over real HTTPS. Loopback has no multicast, so they meet by invite instead of mDNS.")
     with ExitStack() as cleaning:
         folder = Path(cleaning.enter_context(tempfile.TemporaryDirectory(prefix="meshnode-demo-")))
@@ -44,6 +47,10 @@ def demo() -> None:
             print_nodes(nodes)
         click.echo()
         say("Both tables hold both nodes. Cleaning up.")
+
+
+def _end(number: int, _: Any) -> None:
+    raise click.exceptions.Exit(128 + number)
 
 
 def _start(cleaning: ExitStack, folder: Path, name: str, kind: str) -> ControlClient:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ LOOK_S: Final = 10.0  # for a first offer
 LOOK_ON_S: Final = 1.0  # for others, once there is one
 JOIN_S: Final = 60.0  # steps are repeated for 30 s, a busy host is waited for once
 TRIES: Final = 3
+SLOW_S: Final = 1.5
 
 
 @click.command()
@@ -51,10 +53,7 @@ def _join(daemon: ControlClient, where: str, pin: str | None) -> dict[str, Any]:
     for attempt in range(1, TRIES + 1):
         typed = pin if pin is not None else _ask_pin()
         try:
-            node: dict[str, Any] = daemon.call(
-                "POST", "/api/v1/pairing/join", {"to": where, "pin": typed}, timeout_s=JOIN_S
-            )["node"]
-            return node
+            return _ask_daemon(daemon, where, typed)
         except MeshError as error:
             if error.code != "bad_pin" or pin is not None or not error.members.get("attempts_left"):
                 if error.code == "bad_pin" and "://" not in where and not error.members.get("attempts_left"):
@@ -65,6 +64,20 @@ def _join(daemon: ControlClient, where: str, pin: str | None) -> dict[str, Any]:
             if attempt == TRIES:
                 raise
     raise AssertionError("unreachable")
+
+
+def _ask_daemon(daemon: ControlClient, where: str, pin: str) -> dict[str, Any]:
+    """The joined node; says that it goes on trying when that takes more than a second."""
+    slow = threading.Timer(SLOW_S, say, ("Still trying; a step that gets no answer is repeated for half a minute …",))
+    slow.daemon = True
+    slow.start()
+    try:
+        node: dict[str, Any] = daemon.call("POST", "/api/v1/pairing/join", {"to": where, "pin": pin}, timeout_s=JOIN_S)[
+            "node"
+        ]
+    finally:
+        slow.cancel()
+    return node
 
 
 def _ask_pin() -> str:

@@ -85,7 +85,7 @@ def main() -> None:
     except MeshError as error:
         show_error(error)
         code = error.exit_code
-    except BrokenPipeError:  # `| head`
+    except (BrokenPipeError, SystemExit):  # `| head`; click ends by itself then, and with 1
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     sys.exit(code)
@@ -93,7 +93,8 @@ def main() -> None:
 
 def show_error(error: MeshError) -> None:
     """What happened and what to do next, on stderr."""
-    detail = error.detail[:1].upper() + error.detail[1:]
+    first = error.detail.split(" ", 1)[0]  # names of settings, fields and files stay as they are
+    detail = error.detail[:1].upper() + error.detail[1:] if first.isalpha() else error.detail
     wait = f" (in {_duration(error.retry_after_s)})" if error.retry_after_s else ""
     click.echo(f"{click.style('Error:', fg='red', bold=True)} {detail.rstrip('.')}{wait}.  [{error.code}]", err=True)
     if error.next_step:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from meshnode import __version__
 from meshnode.config import Config
@@ -47,8 +48,7 @@ from meshnode.transport.interfaces import OwnAddresses
 from meshnode.transport.tls_listener import Listener, TlsContexts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Graph:
+class Graph(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is started and stopped."""
 
     use: UseCases

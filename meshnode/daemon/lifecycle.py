@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
 from asyncio import sslproto
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import orjson
 
 from meshnode.config import Config
@@ -32,12 +33,12 @@ from meshnode.transport.tls_listener import TLS_BUFFER_BYTES, bind
 
 CONTROL_HOST: Final = "127.0.0.1"
 HOUSEKEEPING_S: Final = 5.0
+SETTLE_S: Final = 0.5  # after the first answers
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(msgspec.Struct, frozen=True):
     """What `run` tells the person who started it."""
 
     identity: Identity
@@ -116,6 +117,7 @@ async def _run(
                 config.mdns.enabled,
             )
         )
+        asyncio.get_running_loop().call_later(SETTLE_S, _settle_memory)
         await _work_until(stop, config, graph, addresses)
     finally:
         (data.path / CONTROL_FILE).unlink(missing_ok=True)
@@ -127,6 +129,13 @@ async def _run(
         except MeshError:
             log.exception("the last heartbeats could not be written")
         await database.close()
+
+
+def _settle_memory() -> None:
+    """Collect what the start left; what it made lives as long as the process, so never look through it again."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 async def _work_until(stop: asyncio.Event, config: Config, graph: Graph, addresses: OwnAddresses) -> None:

@@ -7,7 +7,6 @@ import os
 import socket
 import sqlite3
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -37,8 +36,7 @@ CONTROL_FILE: Final = "control.json"  # {url, token}, while a daemon runs
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class DataDirectory:
+class DataDirectory(msgspec.Struct, frozen=True):
     """An opened data directory; the lock is held until `close`."""
 
     path: Path

@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
 from uuid import UUID
+
+import msgspec
 
 from meshnode.domain.untrusted_text import clean_text
 
@@ -18,8 +19,7 @@ KINDS: Final[tuple[Kind, ...]] = ("desktop", "phone", "server", "browser", "othe
 _NODE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(msgspec.Struct, frozen=True):
     """The public half of who this node is; the private key lives apart in `crypto.key_pair`."""
 
     id: str

@@ -6,9 +6,10 @@ rights), 1 paired, 2 operator. Source: docs/protocol.md, Trust levels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
+
+import msgspec
 
 from meshnode.domain.errors import MeshError
 
@@ -22,8 +23,7 @@ class Role(Enum):
     OWNER = auto()  # the owner's token, on the control listener only
 
 
-@dataclass(frozen=True, slots=True)
-class Principal:
+class Principal(msgspec.Struct, frozen=True):
     """The caller: a role, and for devices and peers which node and its trust level."""
 
     role: Role

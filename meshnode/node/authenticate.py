@@ -5,8 +5,9 @@ from __future__ import annotations
 import hmac
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
 from typing import Final
+
+import msgspec
 
 from meshnode.crypto.jws import verify_jws
 from meshnode.crypto.token import make_token, token_digest
@@ -26,8 +27,7 @@ SESSION_S: Final = 3600.0
 SESSIONS_PER_PEER: Final = 4
 
 
-@dataclass(slots=True)
-class Session:
+class Session(msgspec.Struct):
     """A live token's owner."""
 
     principal: Principal
@@ -158,4 +158,4 @@ class Sessions:
         """A node's trust level changed: its live tokens follow."""
         for digest in self._of_peer.get(node_id, []):
             session = self._sessions[digest]
-            session.principal = replace(session.principal, level=level)
+            session.principal = Principal(Role.PEER, node_id, level)

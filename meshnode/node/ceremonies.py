@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from meshnode.crypto.pake import Pake
 from meshnode.domain.errors import MeshError
@@ -17,8 +18,7 @@ BEGUN_MAX: Final = 64  # by PIN alone, in all
 INVITED_MAX: Final = 8  # by invite: they know the code, and have places of their own
 
 
-@dataclass(slots=True)
-class Ceremony:
+class Ceremony(msgspec.Struct):
     """One run, in memory until its answer is stored."""
 
     terms: Terms

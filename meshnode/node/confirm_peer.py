@@ -61,9 +61,13 @@ class ConfirmPeer:
         key = stored.peer_key if stored is not None and is_waiting else None
         if key is None and entry is not None and entry.is_peer:
             key = entry.node.public_key  # confirmed before; it did not get the answer
+        try:  # the same refusal and the same work for a stranger: nobody learns here whom we know
+            payload = verify_jws(key or self._me.identity.public_key, PAIRING_TYPE, jws)
+        except MeshError as error:
+            raise MeshError("not_paired", "this node does not know that pairing") from error
         if key is None:
             raise MeshError("not_paired", "this node does not know that pairing")
-        statement = decode_statement(verify_jws(key, PAIRING_TYPE, jws), PairingAck, "jws")
+        statement = decode_statement(payload, PairingAck, "jws")
         if (statement.sid, statement.id, statement.peer_id) != (encode_base64url(sid), node_id, self._me.identity.id):
             raise invalid("jws", "acknowledges something else")
         if is_waiting:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 import msgspec
@@ -36,8 +36,7 @@ EPOCH_RAISED_MAX: Final = COUNTER_MAX - 2**32  # a lying peer must leave us room
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SelfFacts:
+class SelfFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What doesn't change while the node runs."""
 
     kind: Kind

@@ -102,6 +102,7 @@ class ExchangeHeartbeats:
         if link is None or now - link.poked_at < SIGHTING_S:
             return
         link.hints, link.poked_at, link.due = addresses, now, now
+        link.dropped.difference_update(addresses)
         self._wake.set()
 
     def poke_all(self) -> None:
@@ -188,11 +189,10 @@ class ExchangeHeartbeats:
         candidates = [(entry.hostname, entry.port), (entry.hostname, port)]
         candidates += link.hints
         candidates += [(address, port) for address in entry.node.addresses]
-        tried = 0
-        for candidate in dict.fromkeys(candidates):
-            if candidate not in link.dropped and tried < ADDRESSES_TRIED:
-                tried += 1
-                yield candidate
+        usable = [candidate for candidate in dict.fromkeys(candidates) if candidate not in link.dropped]
+        if not usable:  # another node answered everywhere; one of them may be the peer's again next time
+            link.dropped.clear()
+        yield from usable[:ADDRESSES_TRIED]
 
     async def _beat(self, link: Link, entry: Entry, host: str, port: int, *, leaving: bool) -> None:
         to = Destination(link.node_id, host, port, entry.node.tls_sha256 or b"")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
@@ -20,8 +19,7 @@ from meshnode.node.describe_node import SelfDescription
 Side = Literal["joiner", "host"]
 
 
-@dataclass(frozen=True, slots=True)
-class Proven:
+class Proven(msgspec.Struct, frozen=True):
     """An announcement whose key, id and part in the run are proven."""
 
     announcement: Announcement

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -49,8 +48,7 @@ _TRANSIENT: Final = frozenset({"unreachable", "database_error", "internal_error"
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Invitation:
+class Invitation(msgspec.Struct, frozen=True):
     """What the person gave: where, the PIN, and what an invite adds."""
 
     host: str
@@ -213,7 +211,7 @@ class JoinPeer:
 
     async def settle(self, peer_id: str) -> None:
         """The host knows that we know: nothing is pending any more."""
-        async with self._store.write() as tx:
+        async with self._store.write(durable=False) as tx:  # lost in a power cut, it is sent and answered once more
             await tx.acks.delete(peer_id)
         self.pending.discard(peer_id)
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
+import msgspec
+
 from meshnode.domain.heartbeat import Heartbeat
 from meshnode.domain.liveness import Status, StatusReason
 from meshnode.domain.lockout import Lockout
@@ -87,8 +89,7 @@ class PendingAck:
     created_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditEntry:
+class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One line of the audit log."""
 
     at: datetime

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+
+import msgspec
 
 from meshnode.node.roster import Roster
 
 
-@dataclass(slots=True)
-class ReportStatus:
+class ReportStatus(msgspec.Struct):
     """What the parts of a node report about themselves; the last report of each counts."""
 
     roster: Roster
-    listeners: list[str] = field(default_factory=list)
+    listeners: list[str] = msgspec.field(default_factory=list)
     is_ready: bool = False
-    _degraded: dict[str, str] = field(default_factory=dict)
+    _degraded: dict[str, str] = msgspec.field(default_factory=dict)
 
     def degrade(self, code: str, detail: str) -> None:
         """Something works less well than it should."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from meshnode.node.accept_peer import AcceptPeer
 from meshnode.node.answer_heartbeat import AnswerHeartbeat
@@ -22,8 +23,7 @@ from meshnode.node.rename_self import RenameSelf
 from meshnode.node.report_status import ReportStatus
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UseCases:
+class UseCases(msgspec.Struct, frozen=True, kw_only=True):
     """The use cases of a running node."""
 
     me: SelfDescription

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import aiosqlite
@@ -73,19 +73,19 @@ class Database:
         """
         async with self._lock:
             try:
-                if not durable:
-                    await self._writer.execute("PRAGMA synchronous=NORMAL")
+                # set each time, never back: a cancelled task might not come to it
+                await self._writer.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
                 try:
                     await self._writer.execute("BEGIN IMMEDIATE")
                     yield Transaction(self._writer)
                     await self._writer.execute("COMMIT")
                 except BaseException:
                     # also after a cancellation: the writer's thread may have begun, or even committed, by now
-                    await asyncio.shield(self._rollback())
+                    rollback = asyncio.ensure_future(self._rollback())
+                    while not rollback.done():  # a second cancellation must not let the next writer in before
+                        with suppress(asyncio.CancelledError):
+                            await asyncio.shield(rollback)
                     raise
-                finally:
-                    if not durable:
-                        await self._writer.execute("PRAGMA synchronous=FULL")
             except sqlite3.Error as error:
                 raise MeshError("database_error", f"the database refused: {error}") from error
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import ssl
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from meshnode.crypto.certificate import certificate_hash, make_certificate
 from meshnode.store.atomic_file import set_aside, write_private
@@ -17,8 +18,7 @@ TLS_FILE: Final = "tls.pem"
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class TlsIdentity:
+class TlsIdentity(msgspec.Struct, frozen=True):
     """A certificate ready to serve: the file with it and its key, and SHA-256 of its DER."""
 
     path: Path

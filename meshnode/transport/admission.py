@@ -6,15 +6,15 @@ Counts from TCP accept on, before TLS; a socket whose caller has authenticated c
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 PER_SOURCE: Final = 8
 IN_ALL: Final = 128
 
 
-@dataclass(eq=False, slots=True)
-class Visitor:
+class Visitor(msgspec.Struct, eq=False):
     """One anonymous socket."""
 
     source: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any, Final
 
 import orjson
@@ -68,6 +69,6 @@ def error_of_problem(body: object, retry_after: str | None) -> MeshError | None:
     members = {}
     if isinstance(body.get("attempts_left"), int):
         members["attempts_left"] = body["attempts_left"]
-    wait = float(retry_after) if retry_after is not None and retry_after.isdigit() and len(retry_after) < 8 else None
+    wait = float(retry_after) if retry_after is not None and re.fullmatch(r"[0-9]{1,7}", retry_after) else None
     text = clean_text(detail, 300) if isinstance(detail, str) else ""
     return MeshError(code, text or code, retry_after_s=wait, **members)

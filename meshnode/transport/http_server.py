@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 import msgspec
@@ -18,7 +17,7 @@ from meshnode.domain.principal import ANONYMOUS, OWNER, Action, Principal, Role,
 from meshnode.domain.rate_limit import Rate, RateLimiter
 from meshnode.domain.source_address import IPNetwork, is_local, parse_ip, source_key
 from meshnode.node.authenticate import Session, Sessions
-from meshnode.transport.http_problem import JSON, problem_of_http, problem_response
+from meshnode.transport.http_problem import JSON, problem_response
 from meshnode.transport.tls_listener import AdmittedHandler, TlsContexts
 
 BODY_BEFORE_MAX: Final = 8 * 1024  # bytes before authentication
@@ -31,8 +30,7 @@ log = logging.getLogger(__name__)
 ListenerName = Literal["public", "control"]
 
 
-@dataclass(slots=True)
-class Call:
+class Call(msgspec.Struct):
     """A request that may be answered: who asks, from where, and the decoded body."""
 
     request: web.Request
@@ -53,8 +51,7 @@ class Call:
         return source_key(self.address)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
+class Route(msgspec.Struct, frozen=True, kw_only=True):
     """One HTTP route: its Action is judged before its handler runs."""
 
     method: str
@@ -62,12 +59,11 @@ class Route:
     action: Action
     answer: Callable[[Call], Awaitable[Any]]
     body: Any = None  # a msgspec decoder; None = no body is read
-    listeners: frozenset[ListenerName] = field(default=frozenset({"public"}))
+    listeners: frozenset[ListenerName] = frozenset({"public"})
     is_local_only: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """What the owner configured about callers."""
 
     lan_only: bool
@@ -158,11 +154,11 @@ def _within(address: str, networks: Iterable[IPNetwork]) -> bool:
 
 
 async def _read_body(request: web.Request, limit: int) -> bytes:
-    if (request.content_length or 0) > limit:
-        raise MeshError("body_too_large", f"at most {limit} bytes here")
     content = request.content
     if content.is_eof():  # whole already, as nearly always: no timer needed
-        body = await content.read(limit + 1)
+        body = content.read_nowait()
+    elif (request.content_length or 0) > limit:
+        raise MeshError("body_too_large", f"at most {limit} bytes here")
     else:
         try:
             async with asyncio.timeout(BODY_S):
@@ -182,7 +178,7 @@ async def _read_body(request: web.Request, limit: int) -> bytes:
 
 
 def _decode(request: web.Request, route: Route, body: bytes) -> Any:
-    if request.content_type != JSON:
+    if request.headers.get("Content-Type") != JSON and request.content_type != JSON:  # parsing it costs more
         raise MeshError("unsupported_media_type", "send application/json")
     try:
         return route.body.decode(body)
@@ -193,6 +189,12 @@ def _decode(request: web.Request, route: Route, body: bytes) -> Any:
         raise invalid(where.strip("`.") or "body", what) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise invalid("body", "is not JSON") from error
+
+
+def _encode(result: Any) -> bytes:
+    if isinstance(result, msgspec.Struct):
+        return msgspec.json.encode(result)
+    return orjson.dumps(result, default=msgspec.to_builtins)
 
 
 def _answerer(route: Route, gate: Gate) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
@@ -213,33 +215,19 @@ def _answerer(route: Route, gate: Gate) -> Callable[[web.Request], Awaitable[web
             result = await route.answer(call)
             if isinstance(result, web.StreamResponse):
                 return result
-            return web.Response(body=orjson.dumps(result, default=_encode_other), content_type=JSON)
+            return web.Response(body=_encode(result), content_type=JSON)
         except MeshError as error:
             return problem_response(error)
+        except (web.HTTPException, ConnectionError):
+            raise  # aiohttp's own; AdmittedHandler answers it
+        except Exception:
+            log.exception("unexpected error at %s %s", request.method, request.path)
+            return problem_response(MeshError("internal_error", "unexpected error; the node's log says more"))
         finally:
             if visitor is not None:
                 visitor.is_busy = False
 
     return answer
-
-
-def _encode_other(value: Any) -> Any:
-    return msgspec.to_builtins(value)
-
-
-@web.middleware
-async def _problems(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    try:
-        return await handler(request)
-    except web.HTTPException as error:
-        return problem_of_http(error)
-    except (asyncio.CancelledError, ConnectionError):
-        raise
-    except Exception:
-        log.exception("unexpected error at %s %s", request.method, request.path)
-        return problem_response(MeshError("internal_error", "unexpected error; the node's log says more"))
 
 
 def build_app(
@@ -253,7 +241,7 @@ def build_app(
 ) -> tuple[web.Application, Gate]:
     """The application of one listener, and the gate whose `hosts` are set once its port is known."""
     gate = Gate(name, sessions, policy, tls, owner_digest)
-    app = web.Application(middlewares=[_problems], client_max_size=BODY_AFTER_MAX)
+    app = web.Application(client_max_size=BODY_AFTER_MAX)
     for route in routes:
         if name in route.listeners:
             app.router.add_route(route.method, route.path, _answerer(route, gate))

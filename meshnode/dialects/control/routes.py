@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
@@ -128,7 +129,7 @@ def control_routes(use: UseCases) -> Sequence[Route]:
 
     async def audit(call: Call) -> Any:
         text = call.request.query.get("limit", "100")
-        if not text.isdigit() or not 1 <= int(text[:6]) <= AUDIT_MAX:
+        if not re.fullmatch(r"[0-9]{1,4}", text) or not 1 <= int(text) <= AUDIT_MAX:
             raise invalid("limit", f"a number from 1 to {AUDIT_MAX}")
         async with use.store.read() as tx:
             entries = await tx.audit.latest(int(text))
