@@ -183,6 +183,13 @@ def _from_text(text: str) -> Any:
 
 
 def _check(config: Config) -> None:
+    if config.listen.public_url is not None:
+        try:
+            parse_host_port(config.listen.public_url.removeprefix("https://").rstrip("/"))
+        except MeshError as error:
+            raise MeshError(
+                "bad_config", "listen.public_url: must look like https://HOST or https://HOST:PORT"
+            ) from error
     for address in config.listen.public:
         try:
             parse_host_port(address)

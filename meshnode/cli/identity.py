@@ -5,9 +5,8 @@ from __future__ import annotations
 import click
 
 from meshnode.cli.control_client import daemon_of
-from meshnode.cli.options import confirm, json_option, yes_option
+from meshnode.cli.options import confirm, home_directory, json_option, yes_option
 from meshnode.cli.render import print_json, say
-from meshnode.config import data_directory
 from meshnode.daemon.offline import rename_offline, reset_identity, show_identity
 from meshnode.domain.base64url import encode_base64url
 from meshnode.domain.identity import format_fingerprint
@@ -24,7 +23,7 @@ def identity() -> None:
 @click.pass_context
 def show(ctx: click.Context, as_json: bool) -> None:
     """Name, id and fingerprint."""
-    stored = show_identity(data_directory(ctx.find_root().obj)).public
+    stored = show_identity(home_directory(ctx)).public
     if as_json:
         print_json(
             {
@@ -47,7 +46,7 @@ def show(ctx: click.Context, as_json: bool) -> None:
 @click.pass_context
 def rename(ctx: click.Context, name: str) -> None:
     """Call this node NAME; paired nodes learn it with the next heartbeat."""
-    directory = data_directory(ctx.find_root().obj)
+    directory = home_directory(ctx)
     daemon = daemon_of(directory)
     if daemon is not None:
         renamed = daemon.call("PATCH", "/api/v1/node", {"name": name})["node"]["name"]
@@ -61,7 +60,7 @@ def rename(ctx: click.Context, name: str) -> None:
 @click.pass_context
 def reset(ctx: click.Context, yes: bool) -> None:
     """Set identity and database aside, so that the next start makes new ones. Every pairing is lost."""
-    directory = data_directory(ctx.find_root().obj)
+    directory = home_directory(ctx)
     confirm("Every node you paired will know this one no more. Reset its identity?", yes)
     kept = reset_identity(directory)
     for file in kept:

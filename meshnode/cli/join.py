@@ -11,14 +11,14 @@ import click
 
 from meshnode.cli.control_client import ControlClient
 from meshnode.cli.options import can_ask, json_option, with_daemon
-from meshnode.cli.render import host_port, print_json, print_table, say, short_id
+from meshnode.cli.render import AGAIN, host_port, print_json, print_table, say, short_id
 from meshnode.domain.errors import MeshError
 from meshnode.domain.invite import parse_host_port, parse_invite
 from meshnode.domain.pairing_code import parse_pin
 
 LOOK_S: Final = 10.0  # for a first offer
 LOOK_ON_S: Final = 1.0  # for others, once there is one
-JOIN_S: Final = 60.0  # steps are repeated for 30 s, a busy host is waited for once
+JOIN_S: Final = 90.0  # steps are repeated for 30 s, a busy host is waited for once
 TRIES: Final = 3
 SLOW_S: Final = 1.5
 
@@ -39,45 +39,46 @@ def join(daemon: ControlClient, where: str | None, pin: str | None, as_json: boo
     elif not can_ask():
         raise click.UsageError("Nobody to ask for the PIN: give --pin PIN, or --pin - and the PIN on stdin.")
     if where is None:
-        where = _pick(daemon, has_pin=pin is not None)
-    node = _join(daemon, where, pin)
+        where = _pick(daemon)
+    joined = _join(daemon, where, pin)
+    node = joined["node"]
     if as_json:
         print_json({"node": {key: node[key] for key in ("id", "name", "hostname", "port")}})
         return
-    say(
-        f"{click.style('Joined', fg='green', bold=True)} {node['name']} at {host_port(node['hostname'], node['port'])}."
-    )
+    again = AGAIN.get(joined["was"] or "", "")
+    address = host_port(node["hostname"], node["port"])
+    say(f"{click.style('Joined', fg='green', bold=True)} {node['name']} at {address}{again}.")
 
 
 def _join(daemon: ControlClient, where: str, pin: str | None) -> dict[str, Any]:
-    for attempt in range(1, TRIES + 1):
+    """The answer to a join; a person may type the PIN three times, each in a ceremony of its own."""
+    for tries_left in reversed(range(TRIES)):
         typed = pin if pin is not None else _ask_pin()
         try:
             return _ask_daemon(daemon, where, typed)
         except MeshError as error:
-            if error.code != "bad_pin" or pin is not None or not error.members.get("attempts_left"):
-                if error.code == "bad_pin" and "://" not in where and not error.members.get("attempts_left"):
-                    error.detail += "; pairing by PIN alone is closed now, use the invite's URL"
+            left = error.members.get("attempts_left")
+            if error.code != "bad_pin" or (left and pin is not None):
                 raise
-            left = error.members["attempts_left"]
+            if not left or not tries_left:
+                if "://" not in where:
+                    error.detail += "; use the invite (the URL or QR code beside the PIN) now"
+                raise
             say(f"Wrong PIN, {left} attempt{'' if left == 1 else 's'} left.")
-            if attempt == TRIES:
-                raise
     raise AssertionError("unreachable")
 
 
 def _ask_daemon(daemon: ControlClient, where: str, pin: str) -> dict[str, Any]:
-    """The joined node; says that it goes on trying when that takes more than a second."""
+    """The daemon's answer; says that it goes on trying when that takes more than a second."""
     slow = threading.Timer(SLOW_S, say, ("Still trying; a step that gets no answer is repeated for half a minute …",))
     slow.daemon = True
     slow.start()
     try:
-        node: dict[str, Any] = daemon.call("POST", "/api/v1/pairing/join", {"to": where, "pin": pin}, timeout_s=JOIN_S)[
-            "node"
-        ]
+        body = {"to": where, "pin": pin}
+        answer: dict[str, Any] = daemon.call("POST", "/api/v1/pairing/join", body, timeout_s=JOIN_S)
     finally:
         slow.cancel()
-    return node
+    return answer
 
 
 def _ask_pin() -> str:
@@ -89,7 +90,7 @@ def _ask_pin() -> str:
             say(f"{error.detail}.")
 
 
-def _pick(daemon: ControlClient, *, has_pin: bool) -> str:
+def _pick(daemon: ControlClient) -> str:
     """The address of a node in sight that waits for a PIN. Raises `nobody_found`."""
     found = look_for_offers(daemon)
     if not found:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
 
-from meshnode.cli.control_client import ControlClient, find_daemon
+from meshnode.cli.control_client import find_daemon
+from meshnode.config import SYSTEM_DATA_DIR, data_directory
+from meshnode.daemon.offline import identity_path
+from meshnode.domain.errors import MeshError
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 yes_option = click.option("--yes", is_flag=True, help="Don't ask.")
@@ -43,4 +48,19 @@ def confirm(question: str, yes: bool) -> None:
     click.confirm(question, abort=True, err=True)
 
 
-__all__ = ["ControlClient", "can_ask", "confirm", "json_option", "with_daemon", "yes_option"]
+def home_directory(ctx: click.Context) -> Path:
+    """The data directory meant: --data-dir or MESHNODE_DATA_DIR, the user's own, else the system's if a node is there.
+
+    Raises `daemon_unreadable` if only a system node is here and we may not look.
+    """
+    flag = ctx.find_root().obj
+    own = data_directory(flag)
+    if flag or os.environ.get("MESHNODE_DATA_DIR") or identity_path(own).exists():
+        return own
+    try:
+        identity_path(SYSTEM_DATA_DIR).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return own
+    except PermissionError as error:
+        raise MeshError("daemon_unreadable", f"{SYSTEM_DATA_DIR} is not yours to read") from error
+    return SYSTEM_DATA_DIR

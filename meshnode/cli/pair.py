@@ -11,7 +11,7 @@ import click
 
 from meshnode.cli.control_client import ControlClient, find_daemon
 from meshnode.cli.options import json_option, with_daemon
-from meshnode.cli.render import draw_qr, print_json, say, terminal_size
+from meshnode.cli.render import AGAIN, draw_qr, print_json, say, terminal_size
 from meshnode.domain.errors import MeshError
 from meshnode.domain.pairing_code import format_pin
 from meshnode.domain.timestamps import parse_time
@@ -56,7 +56,7 @@ def pair(ctx: click.Context, as_json: bool, no_wait: bool, expires_in: float | N
         daemon.call("DELETE", f"/api/v1/pairing/offers/{offer['offer_id']}")
         say("\nThe offer is closed.")
         ctx.exit(130)
-    again = {"revoked": " (it was revoked before)", "paired": " (again)"}.get(paired.get("was") or "", "")
+    again = AGAIN.get(paired.get("was") or "", "")
     say(f"{click.style('Paired', fg='green', bold=True)} with {paired['name']} at {paired['address']}{again}.")
 
 

@@ -15,6 +15,7 @@ import click
 
 from meshnode.domain.timestamps import parse_time
 
+AGAIN = {"revoked": " (it was revoked before)", "paired": " (again)"}  # by what the node was
 _STATUS_STYLE = {"online": "green", "stale": "yellow", "offline": "red"}
 
 

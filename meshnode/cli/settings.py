@@ -7,9 +7,9 @@ from typing import Any
 import click
 import msgspec
 
-from meshnode.cli.options import json_option
+from meshnode.cli.options import home_directory, json_option
 from meshnode.cli.render import print_json, print_table, say
-from meshnode.config import config_file, data_directory, load_config
+from meshnode.config import config_file, load_config
 from meshnode.daemon.offline import CONTROL_FILE, DATABASE_FILE, identity_path
 
 
@@ -48,7 +48,7 @@ def _value(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
-    return "found out" if value is None else str(value)
+    return "not set" if value is None else str(value)
 
 
 @click.command()
@@ -56,7 +56,7 @@ def _value(value: Any) -> str:
 @click.pass_context
 def paths(ctx: click.Context, as_json: bool) -> None:
     """Where configuration, identity and database lie."""
-    data = data_directory(ctx.find_root().obj)
+    data = home_directory(ctx)
     found = {
         "config": str(config_file()),
         "data": str(data),

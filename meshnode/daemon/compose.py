@@ -32,6 +32,7 @@ from meshnode.node.join_peer import JoinPeer
 from meshnode.node.learn_announcement import LearnAnnouncement
 from meshnode.node.manage_nodes import ManageNodes
 from meshnode.node.open_offer import Offers
+from meshnode.node.open_session import OpenSession
 from meshnode.node.ports import Clock, Entropy
 from meshnode.node.prove_address import ProveAddress
 from meshnode.node.rename_self import RenameSelf
@@ -92,7 +93,8 @@ def compose(
     learning = LearnAnnouncement(database, bus)
     answering = AnswerHeartbeat(me, roster, learning, clock, bus)
     proving = ProveAddress(client, database, entropy)
-    heartbeats = ExchangeHeartbeats(me, roster, answering, learning, joining, proving, client, clock, entropy)
+    opening = OpenSession(me, client)
+    heartbeats = ExchangeHeartbeats(me, roster, answering, learning, joining, opening, proving, client, clock, entropy)
     sweeper = SweepLiveness(roster, database, clock, bus)
     discovery = DiscoverPeers(data.identity.id)
     nodes = ManageNodes(roster, sessions, heartbeats, confirmations, joining, database, clock, bus)

@@ -35,7 +35,6 @@ CODES: Final[dict[str, Code]] = {
     "pairing_busy": Code(409, 75, "somebody else is pairing with that node; try again in a few seconds"),
     "session_over": Code(409, 1, "start again: `meshnode join`"),
     "version_unsupported": Code(409, 1, "upgrade meshnode on the older of the two nodes"),
-    "name_taken": Code(409, 1, "choose another name"),
     "offer_burned": Code(410, 77, "too many wrong PINs; open a new offer with `meshnode pair`"),
     "offer_replaced": Code(410, 1, "a newer offer was opened; use that one"),
     "offer_closed": Code(410, 1, "the offer was cancelled; open a new one with `meshnode pair`"),

@@ -26,8 +26,3 @@ def next_verdict_s(silent_s: float, interval_s: float) -> float | None:
         if silent_s <= intervals * interval_s:
             return intervals * interval_s - silent_s
     return None
-
-
-def suspect_ourselves(late: int, peers: int) -> bool:
-    """Whether so many peers fell silent at once that our own network is the likelier cause."""
-    return peers >= 3 and late * 2 > peers

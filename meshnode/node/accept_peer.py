@@ -123,14 +123,14 @@ class AcceptPeer:
                 if stored is None:
                     raise MeshError("no_open_offer", "the offer is gone")
                 offer = spend_attempt(stored.offer, way, self._clock.now())
-                if way == "pin":
-                    await self._budget.spend(tx)
+                spent = await self._budget.spend(tx) if way == "pin" else None
                 await tx.codes.save_offer(offer)
                 await tx.audit.append(
                     AuditEntry(
                         at=self._clock.now(), event="pairing.attempt", dialect=DIALECT, address=source, is_failure=True
                     )
                 )
+            self._budget.committed(spent)
             run.live.activity = {"joiner": source, "attempts_left": offer.attempts(way), "way": way}
             self._offers.update(offer)
             role_ads = run.terms.associated_data("host"), run.terms.associated_data("joiner")
@@ -222,8 +222,7 @@ class AcceptPeer:
             stored = await tx.codes.offer(run.live.offer.id, DIALECT)
             if stored is None:
                 raise MeshError("session_over", "the offer is gone")
-            if terms.way == "pin":
-                await self._budget.give_back(tx)
+            given_back = await self._budget.give_back(tx) if terms.way == "pin" else None
             before = await tx.nodes.get(terms.joiner_id)
             mismatch = self._contradiction(
                 terms, before, await tx.nodes.by_key(terms.joiner_key), stored.offer.created_at
@@ -258,6 +257,7 @@ class AcceptPeer:
                         address=hostname,
                     )
                 )
+        self._budget.committed(given_back)
         if mismatch is not None:
             self._offers.update(offer)
             raise mismatch

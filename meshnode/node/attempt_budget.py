@@ -27,17 +27,24 @@ class AttemptBudget:
         """Raise `locked_out` from memory."""
         check_unlocked(self._seen, self._clock.now())
 
-    async def spend(self, tx: Transaction) -> None:
-        """Count a failure until proven otherwise. Raises `locked_out`."""
+    async def spend(self, tx: Transaction) -> Lockout:
+        """Count a failure until proven otherwise; to be `committed`. Raises `locked_out`."""
         lockout = await tx.attempts.get(BUDGET)
         check_unlocked(lockout, self._clock.now())
-        self._seen = add_failure(lockout, self._clock.now())
-        await tx.attempts.put(BUDGET, self._seen)
+        return await self._put(tx, add_failure(lockout, self._clock.now()))
 
-    async def give_back(self, tx: Transaction) -> None:
-        """That attempt succeeded."""
-        self._seen = give_back(await tx.attempts.get(BUDGET))
-        await tx.attempts.put(BUDGET, self._seen)
+    async def give_back(self, tx: Transaction) -> Lockout:
+        """That attempt succeeded; to be `committed`."""
+        return await self._put(tx, give_back(await tx.attempts.get(BUDGET)))
+
+    async def _put(self, tx: Transaction, lockout: Lockout) -> Lockout:
+        await tx.attempts.put(BUDGET, lockout)
+        return lockout
+
+    def committed(self, lockout: Lockout | None) -> None:
+        """Refuse from memory by what was committed; None changes nothing."""
+        if lockout is not None:
+            self._seen = lockout
 
     async def unlock(self) -> None:
         """The owner ends a lock and forgets the failures."""

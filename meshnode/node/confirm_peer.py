@@ -14,7 +14,7 @@ from meshnode.domain.announcement import decode_announcement
 from meshnode.domain.base64url import decode_base64url, encode_base64url
 from meshnode.domain.errors import MeshError, invalid
 from meshnode.domain.event import Event
-from meshnode.domain.pairing import UNCONFIRMED_S
+from meshnode.domain.pairing import UNCONFIRMED_S, Stage, Step, advance
 from meshnode.domain.peer import MeshNode, introduce
 from meshnode.domain.statements import PAIRING_TYPE, PairingAck, decode_statement
 from meshnode.node.describe_node import SelfDescription
@@ -70,8 +70,8 @@ class ConfirmPeer:
         statement = decode_statement(payload, PairingAck, "jws")
         if (statement.sid, statement.id, statement.peer_id) != (encode_base64url(sid), node_id, self._me.identity.id):
             raise invalid("jws", "acknowledges something else")
-        if is_waiting:
-            await self.confirm(node_id)
+        if stored is not None and is_waiting:
+            await self._confirm(stored)
 
     def waiting_key(self, node_id: str) -> bytes | None:
         """The key of a joiner whose acknowledge we wait for; opening a session with it confirms too."""
@@ -81,12 +81,14 @@ class ConfirmPeer:
     async def confirm(self, node_id: str) -> None:
         """Make a joiner whose key has just been proven again a paired node."""
         waiting = self._waiting.get(node_id)
-        if waiting is None:
-            return
-        now = self._clock.now()
+        if waiting is not None:
+            await self._confirm(waiting)
+
+    async def _confirm(self, waiting: StoredAnswer) -> None:
+        node_id, now = waiting.peer_id, self._clock.now()
+        advance("host", Stage.ANSWERED, Step.ACK)
         async with self._store.write() as tx:
             if not await self._still_waits(tx, waiting):
-                self._waiting.pop(node_id, None)
                 return
             before = await tx.nodes.get(node_id)
             announcement = decode_announcement(decode_base64url(waiting.peer_announcement.split(".")[1]))
@@ -128,10 +130,13 @@ class ConfirmPeer:
         return stored is not None and not stored.is_confirmed
 
     async def drop(self, tx: Transaction, node_id: str) -> None:
-        """Forget what waits for an acknowledge of this node, in the transaction that revokes or forgets it."""
+        """Drop what waits for an acknowledge of this node, in the transaction that revokes or forgets it."""
         for answer in await tx.codes.unconfirmed_answers():
             if answer.peer_id == node_id:
                 await tx.codes.drop_answer(answer.sid)
+
+    def dropped(self, node_id: str) -> None:
+        """That transaction is committed."""
         self._waiting.pop(node_id, None)
 
     async def sweep(self) -> None:

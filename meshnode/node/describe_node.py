@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -45,6 +45,12 @@ class SelfFacts(msgspec.Struct, frozen=True, kw_only=True):
     interval_s: float
     capabilities: tuple[Capability, ...]
     public_url: str | None
+
+
+class _Signed(NamedTuple):
+    announcement: Announcement
+    jws: str
+    row: MeshNode
 
 
 class SelfDescription:
@@ -101,9 +107,9 @@ class SelfDescription:
                 if stored is not None:
                     await tx.codes.save_offer(replace(stored.offer, state=OfferState.CANCELLED))
                 self._bus.publish(Event("mesh.database_restored", {}))
-            self.epoch = max(held + 1, epoch_on_file + 1, int(self._clock.now().timestamp()))
-            self.revision = self._revision_after(own)
-            await self._sign(tx, own)
+            epoch = max(held + 1, epoch_on_file + 1, int(self._clock.now().timestamp()))
+            signed = await self._sign(tx, own, epoch)
+        self._take(signed)
         save_epoch(self.epoch)
 
     async def refresh(self) -> bool:
@@ -112,9 +118,8 @@ class SelfDescription:
         if not self._has_changed(own.node if own else None):
             return False
         async with self._store.write() as tx:
-            before = await tx.nodes.get(self.identity.id)
-            self.revision = self._revision_after(before)
-            await self._sign(tx, before)
+            signed = await self._sign(tx, await tx.nodes.get(self.identity.id), self.epoch)
+        self._take(signed)
         self._bus.publish(Event("mesh.node.updated", {"id": self.identity.id}))
         return True
 
@@ -128,12 +133,12 @@ class SelfDescription:
         if above > EPOCH_RAISED_MAX or above < self.epoch:
             return
         async with self._store.write() as tx:
-            self.epoch = above + 1
-            await self._sign(tx, await tx.nodes.get(self.identity.id))
+            signed = await self._sign(tx, await tx.nodes.get(self.identity.id), above + 1)
+        self._take(signed)
         self._save_epoch(self.epoch)
         log.warning("a peer knew a later state of this node (a restored backup, or a clock once wrong); epoch raised")
 
-    def _describe(self) -> Announcement:
+    def _describe(self, epoch: int, revision: int) -> Announcement:
         facts = self.facts
         return Announcement(
             id=self.identity.id,
@@ -149,35 +154,32 @@ class SelfDescription:
             tls_sha256=encode_base64url(self._certificate_hash),
             capabilities=list(facts.capabilities),
             interval_s=facts.interval_s,
-            epoch=self.epoch,
-            revision=self.revision,
+            epoch=epoch,
+            revision=revision,
         )
 
     def _has_changed(self, own: MeshNode | None) -> bool:
         if own is None or own.announcement is None:
             return True
         held = decode_announcement(decode_base64url(own.announcement.split(".")[1]))
-        candidate = self._describe()
-        return msgspec.structs.replace(held, epoch=0, revision=0) != msgspec.structs.replace(
-            candidate, epoch=0, revision=0
-        )
+        return self._describe(held.epoch, held.revision) != held
 
     def _revision_after(self, own: MeshNode | None) -> int:
         if own is None:
             return 1
         return own.revision + 1 if self._has_changed(own) else own.revision
 
-    async def _sign(self, tx: Transaction, own: MeshNode | None) -> None:
-        self.announcement = self._describe()
-        self.jws = sign_jws(self.key, ANNOUNCEMENT_TYPE, msgspec.json.encode(self.announcement))
-        if len(self.jws) > ANNOUNCEMENT_MAX_BYTES:
+    async def _sign(self, tx: Transaction, own: MeshNode | None, epoch: int) -> _Signed:
+        """Sign what we are now and write our row; nothing here changes before the commit."""
+        announcement = self._describe(epoch, self._revision_after(own))
+        jws = sign_jws(self.key, ANNOUNCEMENT_TYPE, msgspec.json.encode(announcement))
+        if len(jws) > ANNOUNCEMENT_MAX_BYTES:
             raise MeshError("bad_config", "more capabilities than an announcement can carry (4096 bytes signed)")
-        self.sha256 = announcement_sha256(self.jws)
         now = self._clock.now()
         row = MeshNode(
             id=self.identity.id,
             name=self.identity.name,
-            hostname=self.announcement.addresses[0] if self.announcement.addresses else "localhost",
+            hostname=announcement.addresses[0] if announcement.addresses else "localhost",
             port=self.port,
             status="online",
             trust="self",
@@ -190,12 +192,19 @@ class SelfDescription:
             kind=self.facts.kind,
             public_key=self.identity.public_key,
             tls_sha256=self._certificate_hash,
-            addresses=tuple(self.announcement.addresses),
+            addresses=tuple(announcement.addresses),
             dialect="mesh",
-            epoch=self.epoch,
-            revision=self.revision,
-            announcement=self.jws,
+            epoch=epoch,
+            revision=announcement.revision,
+            announcement=jws,
         )
         await tx.nodes.drop_other_selves(row.id)
         await tx.nodes.upsert(row)
-        self._roster.put(row, self._clock.monotonic())
+        return _Signed(announcement, jws, row)
+
+    def _take(self, signed: _Signed) -> None:
+        """Speak by what was committed."""
+        self.announcement, self.jws = signed.announcement, signed.jws
+        self.epoch, self.revision = signed.announcement.pair
+        self.sha256 = announcement_sha256(signed.jws)
+        self._roster.put(signed.row, self._clock.monotonic())

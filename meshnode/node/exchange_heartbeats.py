@@ -9,24 +9,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-import msgspec
-
-from meshnode.crypto.jws import sign_jws
 from meshnode.domain.backoff import retry_delay_s
-from meshnode.domain.base64url import encode_base64url
 from meshnode.domain.errors import MeshError
 from meshnode.domain.heartbeat import Heartbeat
-from meshnode.domain.statements import SESSION_TYPE, SessionStatement
 from meshnode.node.answer_heartbeat import AnswerHeartbeat
 from meshnode.node.describe_node import SelfDescription
 from meshnode.node.join_peer import JoinPeer
 from meshnode.node.learn_announcement import LearnAnnouncement
-from meshnode.node.ports import Clock, Destination, Entropy, PeerClient, SessionAnswer
+from meshnode.node.open_session import OpenSession
+from meshnode.node.ports import Clock, Destination, Entropy, PeerClient
 from meshnode.node.prove_address import ProveAddress
 from meshnode.node.roster import Entry, Roster
 
 AT_ONCE: Final = 64
-ADDRESSES_TRIED: Final = 6
+ADDRESSES_TRIED: Final = 8
+HINTS_TRIED: Final = 2
 SIGHTING_S: Final = 5.0  # a sighted peer is called at once, at most this often
 LEAVE_S: Final = 2.0
 RENEW_S: Final = 60.0  # a token is renewed this long before it ends
@@ -62,6 +59,7 @@ class ExchangeHeartbeats:
         answering: AnswerHeartbeat,
         learning: LearnAnnouncement,
         joining: JoinPeer,
+        opening: OpenSession,
         proving: ProveAddress,
         client: PeerClient,
         clock: Clock,
@@ -73,6 +71,7 @@ class ExchangeHeartbeats:
         self._learning = learning
         self._joining = joining
         self._client = client
+        self._opening = opening
         self._proving = proving
         self._clock = clock
         self._entropy = entropy
@@ -187,7 +186,7 @@ class ExchangeHeartbeats:
     def _addresses(self, link: Link, entry: Entry) -> Iterator[tuple[str, int]]:
         port = entry.announcement.port if entry.announcement else entry.port
         candidates = [(entry.hostname, entry.port), (entry.hostname, port)]
-        candidates += link.hints
+        candidates += link.hints[:HINTS_TRIED]  # anybody can forge one: few, so that the announced ones are tried too
         candidates += [(address, port) for address in entry.node.addresses]
         usable = [candidate for candidate in dict.fromkeys(candidates) if candidate not in link.dropped]
         if not usable:  # another node answered everywhere; one of them may be the peer's again next time
@@ -197,7 +196,7 @@ class ExchangeHeartbeats:
     async def _beat(self, link: Link, entry: Entry, host: str, port: int, *, leaving: bool) -> None:
         to = Destination(link.node_id, host, port, entry.node.tls_sha256 or b"")
         if link.node_id in self._joining.pending:
-            await self._joining.acknowledge_again(to)
+            await self._acknowledge(to)
         if not link.token or link.epoch != self._me.epoch or self._clock.monotonic() > link.token_until:
             await self._open_session(link, to)
         try:
@@ -214,6 +213,14 @@ class ExchangeHeartbeats:
             await self._learning.learn(entry, answer.announcement)
             link.dropped.clear()
 
+    async def _acknowledge(self, to: Destination) -> None:
+        """Repeat step 4. Only `not_paired` counts; any other refusal leaves it to the session, which confirms too."""
+        try:
+            await self._joining.acknowledge_again(to)
+        except MeshError as error:
+            if error.code in ("not_paired", "unreachable", "certificate_mismatch"):
+                raise
+
     def _compose(self, link: Link, entry: Entry, *, leaving: bool) -> Heartbeat:
         me = self._me
         link.sequence += 1
@@ -228,41 +235,27 @@ class ExchangeHeartbeats:
 
     async def _open_session(self, link: Link, to: Destination) -> None:
         link.token = ""
-        answer = await self._ask_session(to)
-        me = self._me
-        held = (answer.epoch_held, answer.revision_held)
-        own = (me.epoch, me.revision)
-        if held > own or (held == own and answer.known_sha256 not in (None, me.sha256)):
-            await me.raise_epoch(answer.epoch_held)
-            answer = await self._ask_session(to)
+        before = self._me.epoch
+        answer = await self._opening.open(to)
+        if self._me.epoch != before:
             self.poke_all()
-        if link.epoch != me.epoch:
-            link.epoch, link.sequence = me.epoch, 0
+        if link.epoch != self._me.epoch:
+            link.epoch, link.sequence = self._me.epoch, 0
         link.token = answer.token
         link.token_until = self._clock.monotonic() + answer.expires_in_s - RENEW_S
         link.known_sha256 = answer.known_sha256
         if link.node_id in self._joining.pending:  # opening a session confirms too
             await self._joining.settle(link.node_id)
 
-    async def _ask_session(self, to: Destination) -> SessionAnswer:
-        me = self._me
-        nonce = await self._client.nonce(to)
-        statement = SessionStatement(
-            nonce=encode_base64url(nonce),
-            caller=me.identity.id,
-            receiver=to.node_id,
-            tls_sha256=encode_base64url(to.tls_sha256),
-            epoch=me.epoch,
-        )
-        jws = sign_jws(me.key, SESSION_TYPE, msgspec.json.encode(statement))
-        return await self._client.open_session(to, me.identity.id, jws)
-
     async def _removed(self, entry: Entry) -> None:
         """`not_paired` over the pinned certificate: it removed us, or never completed our join."""
-        if entry.node.id in self._joining.pending and await self._joining.undo(entry.node.id):
-            self.remove(entry.node.id)
-            return
-        self._answering.lost(entry, "removed_us")
+        node_id = entry.node.id
+        if node_id in self._joining.pending and await self._joining.undo(node_id):
+            left = self._roster.get(node_id)
+            if left is None or not left.is_peer:
+                self.remove(node_id)
+                return
+        self._answering.lost(entry, "removed_us")  # also when undoing leaves an older pairing, which it forgot too
 
     async def _prove(self, link: Link, entry: Entry, host: str, port: int) -> bool:
         """Another certificate answers: whether it is the peer's new one; else the address may be dropped."""
@@ -272,7 +265,7 @@ class ExchangeHeartbeats:
             if error.code == "wrong_node_at_address":
                 log.warning("%s: another node answers at %s:%s", entry.node.label, host, port)
                 link.dropped.add((host, port))
-                if entry.status != "online":
+                if entry.status != "online" and (host, port) not in link.hints:
                     entry.status_reason = "wrong_node_at_address"
                     self._roster.touch(entry)
             return False

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -20,7 +20,16 @@ from meshnode.domain.base64url import encode_base64url
 from meshnode.domain.errors import MeshError
 from meshnode.domain.event import Event
 from meshnode.domain.identity import is_node_id
-from meshnode.domain.pairing import FINISH_REPEAT_S, Terms, Way, choose_version, shares_sha256
+from meshnode.domain.pairing import (
+    FINISH_REPEAT_S,
+    Stage,
+    Step,
+    Terms,
+    Way,
+    advance,
+    choose_version,
+    shares_sha256,
+)
 from meshnode.domain.pairing_code import Secret
 from meshnode.domain.peer import MeshNode, check_claim, introduce
 from meshnode.domain.statements import PAIRING_TYPE, PairingAck
@@ -42,7 +51,7 @@ from meshnode.node.ports import (
 from meshnode.node.roster import Roster
 
 REPEAT_EVERY_S: Final = 0.5
-BUSY_WAIT_MAX_S: Final = 12.0  # a slot is held ten seconds at most
+BUSY_WAIT_MAX_S: Final = 31.0  # a slot is held ten seconds at most, a place to begin thirty
 _TRANSIENT: Final = frozenset({"unreachable", "database_error", "internal_error", "starting", "rate_limited"})
 
 log = logging.getLogger(__name__)
@@ -61,6 +70,13 @@ class Invitation(msgspec.Struct, frozen=True):
     def way(self) -> Way:
         """By invite or by PIN alone."""
         return "pin" if self.code is None else "invite"
+
+
+class Joined(NamedTuple):
+    """The host's row, and what it was before: `revoked`, `paired`, or None."""
+
+    node: MeshNode
+    was: str | None
 
 
 class JoinPeer:
@@ -84,23 +100,26 @@ class JoinPeer:
         async with self._store.read() as tx:
             self.pending = {ack.peer_id for ack in await tx.acks.all()}
 
-    async def join(self, invitation: Invitation) -> MeshNode:
-        """Pair with the host that shows the PIN; its row, stored. Raises the refusal; nothing is stored then."""
+    async def join(self, invitation: Invitation) -> Joined:
+        """Pair with the host that shows the PIN. Raises the refusal; nothing is stored then."""
         async with self._joining:
             started_at = self._clock.now()
             contact = self._client.contact(invitation.host, invitation.port, invitation.cert_prefix)
             terms, pake, host_share = await self._run_pake(invitation, contact)
+            stage = advance("joiner", Stage.BEGUN, Step.EXCHANGE)
             shares = shares_sha256(pake.share, host_share)
             tag = pake.tag()
             sealed = make_introduction("joiner", terms, pake.key(), tag, self._me, shares)
+            stage = advance("joiner", stage, Step.SAME_FINISH)
             answer = await self._finish(contact, terms.sid, tag, sealed)
             if not pake.is_right(answer.tag):
                 raise MeshError("bad_answer", "the other side does not know the PIN; it is not the node that shows it")
             proven = verify_introduction("host", terms, pake.key(), answer.tag, answer.sealed, shares)
-            row = await self._store_host(terms, proven, invitation, started_at)
+            stage = advance("joiner", stage, Step.RIGHT_TAG)
+            joined = await self._store_host(terms, proven, invitation, started_at)
         await self._acknowledge(contact, terms)
-        self.on_joined(row.id)
-        return row
+        self.on_joined(joined.node.id)
+        return joined
 
     async def _run_pake(self, invitation: Invitation, contact: Contact) -> tuple[Terms, CPacePake, bytes]:
         """Steps 1 and 2; waits out one `pairing_busy`."""
@@ -148,15 +167,19 @@ class JoinPeer:
     async def _finish(self, contact: Contact, sid: bytes, tag: bytes, sealed: bytes) -> FinishAnswer:
         """Step 3, the same bytes repeated for 30 s while no answer comes."""
         deadline = self._clock.monotonic() + FINISH_REPEAT_S
+        is_repeated = False
         while True:
             try:
                 return await contact.finish(sid, tag, sealed)
             except MeshError as error:
+                if is_repeated and error.code == "session_over":
+                    error.detail = "the host's answer was lost on the way; perhaps the PIN was wrong"
                 if error.code not in _TRANSIENT or self._clock.monotonic() > deadline:
                     raise
+            is_repeated = True
             await asyncio.sleep(REPEAT_EVERY_S)
 
-    async def _store_host(self, terms: Terms, proven: Proven, invitation: Invitation, started_at: datetime) -> MeshNode:
+    async def _store_host(self, terms: Terms, proven: Proven, invitation: Invitation, started_at: datetime) -> Joined:
         now = self._clock.now()
         hostname = invitation.host
         ack = PairingAck(sid=encode_base64url(terms.sid), role="ack", id=self._me.identity.id, peer_id=terms.host_id)
@@ -191,7 +214,7 @@ class JoinPeer:
         was = before.trust if before is not None and before.trust in ("revoked", "paired") else None
         log.info("joined %s (%s) at %s%s", row.name, row.id, hostname, " (was revoked)" if was == "revoked" else "")
         self._bus.publish(Event("mesh.node.paired", {"id": row.id, "name": row.name, "was": was}))
-        return row
+        return Joined(row, was)
 
     async def _acknowledge(self, contact: Contact, terms: Terms) -> None:
         """Step 4, once; what goes unanswered is repeated in the background, also after a restart."""
@@ -234,8 +257,9 @@ class JoinPeer:
             if pending.before is not None:
                 await tx.nodes.upsert(pending.before)
         self.pending.discard(peer_id)
-        self._roster.remove(peer_id)
-        if pending.before is not None:
+        if pending.before is None:
+            self._roster.remove(peer_id)
+        else:
             self._roster.put(pending.before, self._clock.monotonic())
         log.warning("the pairing with %s was never completed by it; taken back", peer_id)
         self._bus.publish(Event("mesh.node.updated", {"id": peer_id}))

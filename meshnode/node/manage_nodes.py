@@ -131,6 +131,7 @@ class ManageNodes:
         self._roster.drop_beats(node_id)
         self._heartbeats.remove(node_id)
         self._joining.pending.discard(node_id)
+        self._confirmations.dropped(node_id)
 
     def _other(self, by: Principal, action: Action, reference: str) -> Entry:
         entry = self.find(reference)

@@ -97,15 +97,23 @@ class Gate:
         address = peer[0]
         if route.is_local_only and self._policy.lan_only:
             address = self._local_address(request, address)
-        principal, session = self._authenticate(request)
-        authorise(principal, route.action)
+        try:
+            principal, session = self._authenticate(request)
+            authorise(principal, route.action)
+        except MeshError:
+            self._limit(address)  # a wrong token is no token
+            raise
         if principal.role is Role.ANONYMOUS:
-            wait = self._limiter.wait_s(source_key(address), asyncio.get_running_loop().time())
-            if wait:
-                raise MeshError("rate_limited", "too many requests without a token", retry_after_s=wait)
+            self._limit(address)
         elif isinstance(request.protocol, AdmittedHandler):
             request.protocol.authenticated()
         return Call(request, principal, session, address, self._tls)
+
+    def _limit(self, address: str) -> None:
+        """Count a request without a good token. Raises `rate_limited`."""
+        wait = self._limiter.wait_s(source_key(address), asyncio.get_running_loop().time())
+        if wait:
+            raise MeshError("rate_limited", "too many requests without a token", retry_after_s=wait)
 
     def _authenticate(self, request: web.Request) -> tuple[Principal, Session | None]:
         header = request.headers.get("Authorization")

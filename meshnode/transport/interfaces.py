@@ -62,7 +62,8 @@ class OwnAddresses:
     """Where others reach us, given where we listen; read from the system at most every few seconds."""
 
     def __init__(self, listeners: list[tuple[str, int]], monotonic: Callable[[], float]) -> None:
-        self._hosts = [host for host, _ in listeners]
+        announced = listeners[0][1]  # an announcement carries one port
+        self._hosts = [host for host, port in listeners if port == announced]
         self._monotonic = monotonic
         self._read_at = -CACHE_S
         self._cached: list[InterfaceAddress] = []

@@ -172,7 +172,10 @@ class _Door(asyncio.Protocol):
 def bind(host: str, port: int) -> socket.socket:
     """A listening socket. Raises `port_in_use` or `bad_config` naming the address."""
     try:
-        infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        # as bytes: text would load the idna codec and its tables, 1 MiB, for an address
+        infos = socket.getaddrinfo(
+            host.encode() if host.isascii() else host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
     except socket.gaierror as error:
         raise MeshError("bad_config", f"cannot listen on {host}: {error.strerror}") from error
     family, kind, protocol, _, address = infos[0]

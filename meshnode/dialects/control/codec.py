@@ -1,4 +1,4 @@
-"""The bodies of the control wire. Sans-IO. Source: docs/protocol.md beside this file."""
+"""The bodies of the control wire. Sans-IO. Source: SPEC.md of this folder."""
 
 from __future__ import annotations
 

@@ -116,7 +116,8 @@ def control_routes(use: UseCases) -> Sequence[Route]:
         else:
             host, port = parse_host_port(body.to)
             invitation = Invitation(host, port, pin)
-        return {"node": encode_node(await use.joining.join(invitation))}
+        joined = await use.joining.join(invitation)
+        return {"node": encode_node(joined.node), "was": joined.was}
 
     async def discovered(_: Call) -> Any:
         sightings = use.discovery.list()
