@@ -1,0 +1,78 @@
+"""The TLS certificate."""
+
+import hashlib
+import ssl
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from meshnode.crypto.certificate import certificate_hash, make_certificate
+from tests.fakes.clock import START
+from tests.unit.samples import ID
+
+
+@pytest.fixture(scope="module")
+def made() -> tuple[bytes, bytes]:
+    return make_certificate(ID, START)
+
+
+def test_the_certificate_is_a_self_signed_p256_leaf(made: tuple[bytes, bytes]) -> None:
+    """Browsers refuse Ed25519 leaves."""
+    certificate = x509.load_pem_x509_certificate(made[0])
+    key = certificate.public_key()
+    assert isinstance(key, ec.EllipticCurvePublicKey)
+    assert key.curve.name == "secp256r1"
+    certificate.verify_directly_issued_by(certificate)
+    assert not certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+
+
+def test_it_is_valid_from_a_day_ago_for_ten_years(made: tuple[bytes, bytes]) -> None:
+    """A phone's clock may be behind."""
+    certificate = x509.load_pem_x509_certificate(made[0])
+    assert certificate.not_valid_before_utc <= START - timedelta(hours=23)
+    assert certificate.not_valid_after_utc >= START + timedelta(days=3649)
+
+
+def test_it_names_the_node(made: tuple[bytes, bytes]) -> None:
+    """As its mDNS host name."""
+    names = x509.load_pem_x509_certificate(made[0]).extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    assert names.value.get_values_for_type(x509.DNSName) == [f"{ID}.local"]
+
+
+@pytest.mark.parametrize("node_id", ["a", "x" * 128, "AB:cd_e.f"])
+def test_any_node_id_gets_a_certificate(node_id: str) -> None:
+    """Adopted ids are not ours to shape."""
+    certificate, _ = make_certificate(node_id, START)
+    assert len(certificate_hash(certificate)) == 32
+
+
+def test_the_hash_is_of_the_leafs_der(made: tuple[bytes, bytes]) -> None:
+    """Also out of a file that holds the key, before or behind."""
+    der = ssl.PEM_cert_to_DER_cert(made[0].decode())
+    expected = hashlib.sha256(der).digest()
+    assert certificate_hash(made[0]) == expected
+    assert certificate_hash(made[1] + made[0]) == expected
+    assert certificate_hash(made[0] + made[1]) == expected
+    assert certificate_hash(make_certificate(ID, START)[0]) != expected
+
+
+def test_ssl_loads_it(made: tuple[bytes, bytes], tmp_path: Path) -> None:
+    """Certificate and key belong together."""
+    path = tmp_path / "tls.pem"
+    path.write_bytes(made[1] + made[0])
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    trusting = ssl.create_default_context(cadata=made[0].decode())
+    assert trusting.cert_store_stats()["x509"] == 1
+
+
+@pytest.mark.parametrize(
+    "pem", [b"", b"\xff", b"-----BEGIN CERTIFICATE-----\n-----BEGIN", b"-----END CERTIFICATE-----"]
+)
+def test_text_that_holds_no_certificate_is_refused(pem: bytes) -> None:
+    """With ValueError."""
+    with pytest.raises(ValueError, match=r"."):
+        certificate_hash(pem)
