@@ -130,7 +130,7 @@ def test_two_foreign_mdns_stacks_find_each_other(lab: Lab) -> None:
 
 def test_a_closed_lab_leaves_nothing(lab: Lab) -> None:
     """Neither a namespace nor a process, also when closed twice."""
-    process = lab.popen("a", "sleep", "1000")
+    process = python(lab, "a", 'import time; print("ready", flush=True); time.sleep(1000)')
     lab.close()
     lab.close()
     assert process.poll() == -signal.SIGKILL

@@ -1,0 +1,145 @@
+"""Nodes find each other by real multicast, and foreign mDNS programs read what they say."""
+
+import re
+import signal
+import subprocess
+from typing import Any
+
+import pytest
+
+from tests.e2e.lab import Avahi, Lab
+from tests.e2e.machine import Machine, eventually
+
+pytestmark = pytest.mark.netns
+
+Hosts = dict[str, Machine]
+TYPE = "_meshnode._tcp"
+
+
+def in_sight(machine: Machine) -> dict[str, dict[str, Any]]:
+    return {node["id"]: node for node in machine.api("discovered")["nodes"]}
+
+
+def ids(*machines: Machine) -> set[str]:
+    return {machine.id for machine in machines}
+
+
+def wait_for_sight(machine: Machine, *others: Machine) -> None:
+    eventually(lambda: in_sight(machine).keys() == ids(*others), f"{machine.folder.name} sees the wrong nodes")
+
+
+def wait_for_offer(machine: Machine, host: Machine, is_open: bool) -> None:
+    def is_told() -> bool:
+        return in_sight(machine).get(host.id, {}).get("pairing_open") is is_open
+
+    eventually(is_told, f"pairing_open is not {is_open}")
+
+
+def test_three_hosts_find_each_other(lab: Lab, hosts: Hosts) -> None:
+    """Each sees the two others and not itself, at the address and port where they are reached."""
+    a, b, c = (machine.start() for machine in hosts.values())
+    for one, others in ((a, (b, c)), (b, (a, c)), (c, (a, b))):
+        wait_for_sight(one, *others)
+    (found,) = (node for node in a.ask("discover")["nodes"] if node["id"] == b.id)
+    assert found == {"id": b.id, "name": "host-b", "host": lab.address("b"), "port": 6969, "pairing_open": False}
+    listed = a.run("discover")
+    assert f"{lab.address('b')}:6969" in listed.stdout
+    assert listed.stdout.splitlines()[0].split() == ["NAME", "ADDRESS", "ID"]
+
+
+def test_an_open_offer_is_told_and_its_end_too(hosts: Hosts) -> None:
+    """`pairing_open` is true exactly while `pair` is open."""
+    a, b = hosts["a"].start(), hosts["b"].start()
+    wait_for_offer(a, b, is_open=False)
+    pair = b.popen("pair", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with pair:
+        wait_for_offer(a, b, is_open=True)
+        pair.send_signal(signal.SIGINT)
+        _, told = pair.communicate(timeout=10)
+    assert pair.returncode == 130, told
+    wait_for_offer(a, b, is_open=False)
+    b.offer()
+    wait_for_offer(a, b, is_open=True)
+    assert b.run("pair", "cancel").returncode == 0
+    wait_for_offer(a, b, is_open=False)
+
+
+def test_a_clean_stop_says_goodbye(hosts: Hosts) -> None:
+    """After SIGTERM the node is out of sight at once, not when its records run out."""
+    a, b = hosts["a"].start(), hosts["b"].start()
+    wait_for_sight(a, b)
+    assert b.stop() == 0
+    eventually(lambda: not in_sight(a), "the stopped node is still in sight", timeout_s=8)
+
+
+def test_a_node_without_mdns_is_unseen_and_joined_by_url(hosts: Hosts) -> None:
+    """--no-mdns: nothing announced, nothing seen; the invite works."""
+    a, b, c = hosts["a"].start("--no-mdns"), hosts["b"].start(), hosts["c"].start()
+    wait_for_sight(b, c)
+    assert a.ask("discover") == {"nodes": []}
+    a.pair_with(b)
+    assert b.sees(a, "online")
+    assert in_sight(b).keys() == ids(c)
+
+
+def browse(avahi: Avahi) -> dict[str, list[str]]:
+    """What `avahi-browse` resolves of our type: fields by instance name."""
+    done = avahi.run("avahi-browse", "-rtp", TYPE)
+    resolved = (line.split(";", 9) for line in done.stdout.splitlines() if line.startswith("="))
+    return {re.sub(r"\\(\d{3})", lambda m: chr(int(m[1])), fields[3]): fields for fields in resolved}
+
+
+def test_avahi_reads_the_service(lab: Lab, hosts: Hosts) -> None:
+    """A foreign client sees the instance name, the SRV target and port, and a short TXT record without a secret."""
+    a = hosts["a"].start()
+    with lab.avahi("b", "foreign") as avahi:
+        fields = eventually(lambda: browse(avahi), "avahi sees no meshnode")[f"host-a ({a.id[-4:]})"]
+        assert fields[4:6] == [TYPE, "local"]
+        assert fields[6:9] == [f"{a.id}.local", lab.address("a"), "6969"] or (
+            fields[6] == f"{a.id}.local" and fields[7].startswith(("fd77:", "fe80:")) and fields[8] == "6969"
+        )
+        strings = re.findall(r'"([^"]*)"', fields[9])
+        txt = dict(string.split("=", 1) for string in strings)
+        assert txt.keys() == {"txtvers", "id", "v", "cv", "pair"}
+        assert (txt["txtvers"], txt["id"], txt["v"], txt["pair"]) == ("1", a.id, "1", "0")
+        assert sum(len(string) + 1 for string in strings) <= 200
+        offer = a.offer()
+        told = eventually(
+            lambda: next((f for f in browse(avahi).values() if '"pair=1"' in f[9]), None), "pair=1 is not announced"
+        )
+        assert offer["pin"] not in told[9]
+        assert offer["code"] not in told[9]
+
+
+GARBAGE = (
+    [],
+    ["txtvers=1", "id=node-", "v=1", "cv=x", "pair=1"],
+    ["txtvers=1", "id=\x1b[2J\u202e", "v=99999999999999999999", "pair=1"],
+    ["x" * 250, "=", "id", "id=" + "n" * 200],
+)
+
+
+def test_garbage_of_our_type_does_no_harm(lab: Lab, hosts: Hosts) -> None:
+    """A stranger's services with senseless names and TXT records are not shown, and honest nodes still are."""
+    a, b = hosts["a"].start(), hosts["b"].start()
+    with lab.avahi("c", "stranger") as avahi:
+        for number, txt in enumerate(GARBAGE):
+            avahi.popen(
+                *("avahi-publish-service", f"Cuckoo \x07 {number}", TYPE, "6969", *txt),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+
+        def published() -> int:
+            return len({name for name in browse(avahi) if "Cuckoo" in name})
+
+        eventually(lambda: published() == len(GARBAGE), "the stranger's services are not up")
+        wait_for_sight(a, b)
+        wait_for_offer(a, b, is_open=False)
+        b.offer()
+        wait_for_offer(a, b, is_open=True)
+        assert in_sight(a).keys() == ids(b)
+        assert a.ask("status")["degraded"] == []
+    for machine in (a, b):
+        assert '"level":"error"' not in machine.log.read_text()
+        assert '"exception"' not in machine.log.read_text()
