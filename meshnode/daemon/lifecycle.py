@@ -24,10 +24,11 @@ from meshnode.daemon.system import SystemClock, SystemEntropy
 from meshnode.domain.errors import MeshError
 from meshnode.domain.identity import Identity
 from meshnode.domain.invite import format_host, parse_host_port
+from meshnode.node.ports import Clock
 from meshnode.store.atomic_file import write_private
 from meshnode.store.database import Database
 from meshnode.store.epoch_file import read_epoch, write_epoch
-from meshnode.store.tls_files import load_or_make_tls
+from meshnode.store.tls_files import TlsIdentity, load_or_make_tls
 from meshnode.transport.interfaces import OwnAddresses
 from meshnode.transport.tls_listener import TLS_BUFFER_BYTES, bind
 
@@ -57,6 +58,7 @@ def run(config: Config, data_dir: Path, on_ready: Callable[[Started], None]) -> 
     clock, entropy = SystemClock(), SystemEntropy()
     data = open_data_directory(data_dir, clock, entropy)
     try:
+        (data.path / CONTROL_FILE).unlink(missing_ok=True)  # a killed daemon's, which would lead nowhere
         asyncio.run(_run(config, data, on_ready, clock, entropy))
     finally:
         data.close()
@@ -81,25 +83,10 @@ async def _run(
     graph = compose(config, data, database, tls, addresses, clock, entropy)
     use = graph.use
     try:
-        async with database.read() as tx:
-            graph.roster.load(await tx.nodes.all(), clock.monotonic())
-        await use.me.start(
-            port=names[0][1],
-            addresses=addresses.reachable,
-            certificate_hash=tls.sha256,
-            epoch_on_file=read_epoch(data.path),
-            save_epoch=lambda epoch: write_epoch(data.path, epoch),
-        )
-        for part in (use.offers, use.budget, use.confirmations, use.joining):
-            await part.load()
-        for entry in graph.roster:
-            if entry.is_peer:
-                use.heartbeats.add(entry.node.id)
-                graph.sweeper.watch(entry.node.id)
+        await load_state(graph, database, data, names[0][1], addresses, tls, clock)
         await graph.public.start(sockets)
         control_port = control_socket.getsockname()[1]
-        graph.control_gate.hosts = frozenset(f"{host}:{control_port}" for host in (CONTROL_HOST, "localhost", "[::1]"))
-        await graph.control.start([control_socket])
+        await start_control(graph, control_socket)
         control_url = f"http://{CONTROL_HOST}:{control_port}"
         use.status.listeners[:] = [f"https://{format_host(host)}:{port}" for host, port in names]
         control = {"url": control_url, "token": str(graph.owner_token)}
@@ -129,6 +116,41 @@ async def _run(
         except MeshError:
             log.exception("the last heartbeats could not be written")
         await database.close()
+
+
+async def load_state(
+    graph: Graph,
+    database: Database,
+    data: DataDirectory,
+    port: int,
+    addresses: OwnAddresses,
+    tls: TlsIdentity,
+    clock: Clock,
+) -> None:
+    """Read what the database knows and take this run's epoch; every peer is due to be called."""
+    use = graph.use
+    async with database.read() as tx:
+        graph.roster.load(await tx.nodes.all(), clock.monotonic())
+    await use.me.start(
+        port=port,
+        addresses=addresses.reachable,
+        certificate_hash=tls.sha256,
+        epoch_on_file=read_epoch(data.path),
+        save_epoch=lambda epoch: write_epoch(data.path, epoch),
+    )
+    for part in (use.offers, use.budget, use.confirmations, use.joining):
+        await part.load()
+    for entry in graph.roster:
+        if entry.is_peer:
+            use.heartbeats.add(entry.node.id)
+            graph.sweeper.watch(entry.node.id)
+
+
+async def start_control(graph: Graph, control_socket: socket.socket) -> None:
+    """Accept on the control listener, under its own names only."""
+    port = control_socket.getsockname()[1]
+    graph.control_gate.hosts = frozenset(f"{host}:{port}" for host in (CONTROL_HOST, "localhost", "[::1]"))
+    await graph.control.start([control_socket])
 
 
 def _settle_memory() -> None:

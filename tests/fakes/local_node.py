@@ -16,10 +16,10 @@ from typing import Any, TypeVar
 from meshnode.cli.control_client import ControlClient
 from meshnode.config import Config, load_config
 from meshnode.daemon.compose import Graph, compose
+from meshnode.daemon.lifecycle import load_state, start_control
 from meshnode.daemon.offline import open_data_directory
 from meshnode.daemon.system import SystemEntropy
 from meshnode.store.database import Database
-from meshnode.store.epoch_file import read_epoch, write_epoch
 from meshnode.store.tls_files import load_or_make_tls
 from meshnode.transport.interfaces import OwnAddresses
 from meshnode.transport.tls_listener import bind
@@ -108,24 +108,10 @@ class LocalNode(Asked):
         graph = self.graph = compose(config, opened, database, tls, addresses, self.clock, entropy)
         use = graph.use
         try:
-            async with database.read() as tx:
-                graph.roster.load(await tx.nodes.all(), self.clock.monotonic())
-            await use.me.start(
-                port=self.port,
-                addresses=addresses.reachable,
-                certificate_hash=tls.sha256,
-                epoch_on_file=read_epoch(opened.path),
-                save_epoch=lambda epoch: write_epoch(opened.path, epoch),
-            )
-            for part in (use.offers, use.budget, use.confirmations, use.joining):
-                await part.load()
-            for entry in graph.roster:
-                if entry.is_peer:
-                    use.heartbeats.add(entry.node.id)
+            await load_state(graph, database, opened, self.port, addresses, tls, self.clock)
             await graph.public.start(sockets)
             control_port = control_socket.getsockname()[1]
-            graph.control_gate.hosts = frozenset({f"127.0.0.1:{control_port}"})
-            await graph.control.start([control_socket])
+            await start_control(graph, control_socket)
             self._control = ControlClient(f"http://127.0.0.1:{control_port}", str(graph.owner_token))
             use.status.is_ready = True
             beating = asyncio.create_task(use.heartbeats.run()) if self._is_beating else None
