@@ -22,7 +22,9 @@ _STATUS_STYLE = {"online": "green", "stale": "yellow", "offline": "red"}
 def as_typed(text: str) -> str:
     """`text` with the commands in it as this person types them: from a checkout, scripts/run."""
     invoked_as = os.environ.get("MESHNODE_INVOKED_AS")
-    return text.replace("`meshnode ", f"`{invoked_as} ") if invoked_as else text
+    if not invoked_as:
+        return text
+    return text.replace("`meshnode run`", f"`{invoked_as}`").replace("`meshnode ", f"`{invoked_as} ")
 
 
 def print_json(document: Any) -> None:

@@ -16,6 +16,7 @@ from meshnode.transport.txt_record import TxtRecord
 
 RETRY_S: Final = 30.0
 GOODBYE_S: Final = 2.0
+GAP_S: Final = 1.3  # between announcements: whoever hears the same bytes again within a second takes them for an echo
 _TELLING: Final = ("mesh.pairing.", "mesh.node.updated")
 
 log = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ async def _advertise(use: UseCases, addresses: OwnAddresses) -> None:
             said = _said(use)
             await announcer.announce(said[1], use.me.port, addresses.reachable(), said[0])
             use.status.recover("no_multicast")
+            await asyncio.sleep(GAP_S)
             await _until_changed(use, changed, said)
     finally:
         with suppress(Exception):

@@ -85,6 +85,7 @@ class SweepLiveness:
     async def run(self) -> None:
         """Judge and flush until cancelled."""
         while True:
+            began = self._clock.monotonic()
             wait = self.judge_due()
             try:
                 await self.flush()
@@ -95,4 +96,5 @@ class SweepLiveness:
                 if not self.is_failing:
                     log.exception("heartbeats can't be written; kept in memory")
                 self.is_failing = True
-            await asyncio.sleep(min(FLUSH_S, max(wait, _SLACK_S)))
+            taken = self._clock.monotonic() - began  # a long flush must not delay the next
+            await asyncio.sleep(max(min(FLUSH_S, wait) - taken, _SLACK_S))
