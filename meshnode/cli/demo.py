@@ -8,7 +8,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,12 +24,13 @@ START_S: Final = 20.0
 SETTLE_S: Final = 15.0
 STOP_S: Final = 5.0
 INTERVAL_S: Final = "0.5"
+_ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @click.command()
 def demo() -> None:
     """Pair two throwaway nodes on this machine, in a few seconds, and show both tables."""
-    for number in (signal.SIGTERM, signal.SIGHUP):  # clean up then too
+    for number in _ENDING[1:]:  # clean up then too
         signal.signal(number, _end)
     say("Two nodes on loopback, over real HTTPS. Loopback has no multicast, so they meet by invite instead of mDNS.")
     with ExitStack() as cleaning:
@@ -62,8 +64,9 @@ def _start(cleaning: ExitStack, folder: Path, name: str, kind: str) -> ControlCl
     log = cleaning.enter_context((folder / "log").open("w+"))
     argv = [sys.executable, "-m", "meshnode", "--data-dir", str(folder / "data"), "run"]
     argv += ["--listen", "127.0.0.1:0", "--control-port", "0", "--no-mdns"]
-    process = subprocess.Popen(argv, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-    cleaning.callback(_stop, process)
+    with _undisturbed():
+        process = subprocess.Popen(argv, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        cleaning.callback(_stop, process)
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline and process.poll() is None:
         client = daemon_of(folder / "data")
@@ -76,12 +79,27 @@ def _start(cleaning: ExitStack, folder: Path, name: str, kind: str) -> ControlCl
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
+    with _undisturbed():
+        process.terminate()
+        try:
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Put off a signal: one that came between starting a node and noting it would leave the node behind."""
+    came: list[int] = []
+    former = {number: signal.signal(number, lambda number, _: came.append(number)) for number in _ENDING}
     try:
-        process.wait(STOP_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+        yield
+    finally:
+        for number, reaction in former.items():
+            signal.signal(number, reaction)
+        if came:
+            os.kill(os.getpid(), came[0])
 
 
 def _settled(client: ControlClient) -> list[dict[str, object]]:

@@ -20,10 +20,14 @@ PATIENCE_S: Final = 3.0  # a first look just after the start finds nothing yet
 def discover(daemon: ControlClient, as_json: bool) -> None:
     """List the nodes in sight; those that show a PIN first."""
     deadline = time.monotonic() + PATIENCE_S
+    told_at = deadline - PATIENCE_S + 0.8
     while True:
         found = daemon.call("GET", "/api/v1/discovered")
         if found["nodes"] or time.monotonic() > deadline:
             break
+        if told_at < time.monotonic():
+            say("Looking …")
+            told_at = deadline
         time.sleep(0.2)
     if as_json:
         print_json(found)

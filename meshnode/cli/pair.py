@@ -128,14 +128,18 @@ def _screen(qr: list[str], offer: dict[str, Any], seen: dict[str, Any]) -> Any:
 
     left = max(0, int((parse_time(offer["expires_at"]) - datetime.now(UTC)).total_seconds()))
     side = Text()
-    side.append("PIN  ").append(format_pin(offer["pin"]), style="bold green").append("\n\n")
+    side.append("PIN  ").append(format_pin(offer["pin"]), style="bold green").append("\n")
+    if not qr:  # a small terminal: what happens comes before the help, which may be cut off
+        side.append(*_activity(seen)).append("\n")
+    side.append("\n")
     side.append("On the other machine:\n")
     side.append("  meshnode join\n\n", style="bold")
     side.append("or scan, or paste the URL above:\n")
     side.append("  meshnode join 'URL'\n\n", style="bold")
     side.append(f"Open for {left // 60}:{left % 60:02d}\n", style="" if left > 60 else "yellow")
     side.append("Ctrl-C closes it.\n\n", style="dim")
-    side.append(*_activity(seen))
+    if qr:
+        side.append(*_activity(seen))
     grid = Table.grid(padding=(0, 2))
     grid.add_row(Text("\n".join(qr), no_wrap=True), side) if qr else grid.add_row(side)
     return grid
