@@ -127,19 +127,20 @@ def _screen(qr: list[str], offer: dict[str, Any], seen: dict[str, Any]) -> Any:
     from rich.text import Text
 
     left = max(0, int((parse_time(offer["expires_at"]) - datetime.now(UTC)).total_seconds()))
-    side = Text()
-    side.append("PIN  ").append(format_pin(offer["pin"]), style="bold green").append("\n")
-    if not qr:  # a small terminal: what happens comes before the help, which may be cut off
-        side.append(*_activity(seen)).append("\n")
-    side.append("\n")
-    side.append("On the other machine:\n")
-    side.append("  meshnode join\n\n", style="bold")
-    side.append("or scan, or paste the URL above:\n")
-    side.append("  meshnode join 'URL'\n\n", style="bold")
-    side.append(f"Open for {left // 60}:{left % 60:02d}\n", style="" if left > 60 else "yellow")
-    side.append("Ctrl-C closes it.\n\n", style="dim")
-    if qr:
-        side.append(*_activity(seen))
+    pin = Text.assemble("PIN  ", (format_pin(offer["pin"]), "bold green"), "\n\n")
+    how = Text.assemble(
+        "On the other machine:\n",
+        ("  meshnode join\n\n", "bold"),
+        "or scan, or paste the URL above:\n",
+        ("  meshnode join 'URL'\n\n", "bold"),
+    )
+    now = Text.assemble(
+        (f"Open for {left // 60}:{left % 60:02d}\n", "" if left > 60 else "yellow"),
+        ("Ctrl-C closes it.\n\n", "dim"),
+        _activity(seen),
+    )
+    # a screen too small for the code may cut off the end: there, what happens now comes before the help
+    side = pin + how + now if qr else pin + now + "\n\n" + how
     grid = Table.grid(padding=(0, 2))
     grid.add_row(Text("\n".join(qr), no_wrap=True), side) if qr else grid.add_row(side)
     return grid
