@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import logging
 import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -125,12 +124,12 @@ def load_config(flags: Mapping[str, Any] | None = None, environ: Mapping[str, st
     merged: dict[str, Any] = {}
     origins: dict[str, str] = {}
     try:
-        content = tomllib.loads(file.read_text("utf-8"))
+        content = _parse_toml(file.read_text("utf-8"))
     except FileNotFoundError:
         content = {}
         if environ.get("MESHNODE_CONFIG"):
             raise MeshError("bad_config", f"{file} does not exist (MESHNODE_CONFIG)") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:  # not UTF-8, not TOML
         raise MeshError("bad_config", f"{file}: {error}") from error
     sections = set(Config.__struct_fields__)
     for section, settings in content.items():
@@ -159,6 +158,14 @@ def load_config(flags: Mapping[str, Any] | None = None, environ: Mapping[str, st
         raise MeshError("bad_config", f"{setting or file}: {what} ({origins.get(setting, file)})") from error
     _check(config)
     return Loaded(config, origins, file)
+
+
+def _parse_toml(text: str) -> dict[str, Any]:
+    if not text or text.isspace():  # as on most machines: the parser need not be loaded
+        return {}
+    import tomllib
+
+    return tomllib.loads(text)
 
 
 def _known_settings() -> set[str]:

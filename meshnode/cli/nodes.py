@@ -80,7 +80,7 @@ def rename(daemon: ControlClient, ref: str, alias: str | None) -> None:
 def trust(daemon: ControlClient, ref: str, level: int) -> None:
     """Set a paired node's trust LEVEL: 1 paired, 2 operator (may use this node as its owner does)."""
     changed = daemon.call("PUT", daemon.node_path(ref, "/trust"), {"level": level})["node"]
-    say(f"{changed['alias'] or changed['name']} is at trust level {changed['trust_level']}.")
+    say(f"{changed['alias'] or changed['name']} ({changed['id']}) is at trust level {changed['trust_level']}.")
 
 
 @node.command()

@@ -43,6 +43,7 @@ from meshnode.node.use_cases import UseCases
 from meshnode.store.database import Database
 from meshnode.store.tls_files import TlsIdentity
 from meshnode.transport.admission import Admission
+from meshnode.transport.connections import LiveConnections
 from meshnode.transport.http_client import HttpClient
 from meshnode.transport.http_server import Gate, Policy, build_app
 from meshnode.transport.interfaces import OwnAddresses
@@ -81,6 +82,7 @@ def compose(
         capabilities=BUILT_INS,
         public_url=config.listen.public_url,
     )
+    connections = LiveConnections()
     bus, roster, http = EventBus(), Roster(), HttpClient()
     client = MeshClient(http)
     me = SelfDescription(data.identity, data.key, facts, database, clock, roster, bus)
@@ -90,14 +92,14 @@ def compose(
     accepting = AcceptPeer(me, offers, budget, confirmations, database, clock, entropy)
     joining = JoinPeer(me, client, database, roster, clock, bus)
     sessions = Sessions(me, roster, confirmations, clock, entropy)
-    learning = LearnAnnouncement(database, bus)
+    learning = LearnAnnouncement(database, clock, bus)
     answering = AnswerHeartbeat(me, roster, learning, clock, bus)
     proving = ProveAddress(client, database, entropy)
     opening = OpenSession(me, client)
     heartbeats = ExchangeHeartbeats(me, roster, answering, learning, joining, opening, proving, client, clock, entropy)
     sweeper = SweepLiveness(roster, database, clock, bus)
     discovery = DiscoverPeers(data.identity.id)
-    nodes = ManageNodes(roster, sessions, heartbeats, confirmations, joining, database, clock, bus)
+    nodes = ManageNodes(roster, sessions, heartbeats, confirmations, joining, connections, database, clock, bus)
 
     def paired(node_id: str) -> None:
         sessions.end(node_id)  # tokens of a former pairing
@@ -157,8 +159,8 @@ def compose(
         roster=roster,
         sweeper=sweeper,
         http=http,
-        public=Listener(public_app, Admission(), contexts),
-        control=Listener(control_app, Admission(per_source=64, in_all=64), None),
+        public=Listener(public_app, Admission(), connections, contexts),
+        control=Listener(control_app, Admission(per_source=64, in_all=64), connections, None),
         control_gate=gate,
         owner_token=owner_token,
     )

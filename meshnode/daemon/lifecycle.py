@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import logging
+import resource
 import signal
 import socket
 from asyncio import sslproto
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -55,10 +58,12 @@ def run(config: Config, data_dir: Path, on_ready: Callable[[Started], None]) -> 
     """Run a node until SIGTERM or SIGINT. Raises MeshError if it cannot start."""
     # 256 KiB per TLS connection otherwise, outgoing ones too
     sslproto.SSLProtocol.max_size = TLS_BUFFER_BYTES
+    with suppress(ValueError, OSError):  # sockets of peers and of strangers need descriptors
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     clock, entropy = SystemClock(), SystemEntropy()
     data = open_data_directory(data_dir, clock, entropy)
     try:
-        (data.path / CONTROL_FILE).unlink(missing_ok=True)  # a killed daemon's, which would lead nowhere
         asyncio.run(_run(config, data, on_ready, clock, entropy))
     finally:
         data.close()
@@ -158,6 +163,8 @@ def _settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.enable()
+    with suppress(OSError, AttributeError):  # glibc only: give back what the imports freed
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 async def _work_until(stop: asyncio.Event, config: Config, graph: Graph, addresses: OwnAddresses) -> None:

@@ -18,7 +18,7 @@ from meshnode.domain.identity import Identity, default_name, make_node_id
 from meshnode.node.ports import Clock, Entropy
 from meshnode.node.rename_self import check_name
 from meshnode.store.atomic_file import set_aside
-from meshnode.store.data_lock import DataLock, is_held
+from meshnode.store.data_lock import LOCK_FILE, DataLock, is_held
 from meshnode.store.epoch_file import EPOCH_FILE
 from meshnode.store.identity_file import (
     IDENTITY_FILE,
@@ -66,7 +66,7 @@ def open_data_directory(path: Path, clock: Clock, entropy: Entropy) -> DataDirec
     `bad_database`. Nothing is regenerated, ever.
     """
     _make_private_directory(path)
-    lock = DataLock(path)
+    lock = _lock(path)
     try:
         migrate(path / DATABASE_FILE)
         stored = read_identity(path / IDENTITY_FILE)
@@ -94,11 +94,23 @@ def open_data_directory(path: Path, clock: Clock, entropy: Entropy) -> DataDirec
         raise
 
 
+def _lock(path: Path) -> DataLock:
+    """Lock the directory. A `control.json` that stands there then is a killed daemon's: it would lead to a stranger."""
+    lock = DataLock(path)
+    (path / CONTROL_FILE).unlink(missing_ok=True)
+    return lock
+
+
 def _make_private_directory(path: Path) -> None:
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if path.stat().st_uid != os.geteuid():
+            raise MeshError("bad_config", f"{path} belongs to another user; choose another data directory")
+        for name in (DATABASE_FILE, LOCK_FILE):
+            if (path / name).is_symlink():
+                raise MeshError("bad_config", f"{path / name} is a symbolic link; put the file itself there")
         mode = stat.S_IMODE(path.stat().st_mode)
-        if mode & 0o077 and path.stat().st_uid == os.geteuid():
+        if mode & 0o077:
             path.chmod(0o700)
             log.warning("%s was open to others (mode %o); set to 700", path, mode)
     except OSError as error:
@@ -159,7 +171,7 @@ def show_identity(path: Path) -> StoredIdentity:
 def rename_offline(path: Path, name: str) -> Identity:
     """Rename a node that isn't running. Raises `identity_locked`, `invalid_params`."""
     show_identity(path)
-    lock = DataLock(path)
+    lock = _lock(path)
     try:
         return rename_identity(path / IDENTITY_FILE, check_name(name)).public
     finally:
@@ -173,7 +185,7 @@ def reset_identity(path: Path) -> list[Path]:
     """
     if not path.is_dir():
         return []
-    lock = DataLock(path)
+    lock = _lock(path)
     try:
         database = path / DATABASE_FILE
         if database.exists():

@@ -16,6 +16,7 @@ from meshnode.domain.untrusted_text import clean_text
 Kind = Literal["desktop", "phone", "server", "browser", "other"]
 KINDS: Final[tuple[Kind, ...]] = ("desktop", "phone", "server", "browser", "other")
 
+_MADE_ID: Final = re.compile(r"node-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 _NODE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}\Z")
 
 
@@ -44,6 +45,11 @@ def make_node_id(unix_ms: int, random: bytes) -> str:
 def is_node_id(text: str) -> bool:
     """Whether `text` can be the id of a node or a thin client."""
     return _NODE_ID.match(text) is not None
+
+
+def is_made_id(text: str) -> bool:
+    """Whether `text` is an id as `make_node_id` makes them."""
+    return _MADE_ID.match(text) is not None
 
 
 def default_name(hostname: str, node_id: str) -> str:

@@ -39,7 +39,7 @@ def add_failure(lockout: Lockout, now: datetime) -> Lockout:
     last = max((*lockout.failures[-1:], *([lockout.locked_until] if lockout.locked_until else [])), default=now)
     if now - last > FORGIVEN_AFTER:
         locks = 0
-    failures = (*(at for at in failures if timedelta(0) <= now - at <= WINDOW), now)[-FAILURES:]
+    failures = (*(min(at, now) for at in failures if now - at <= WINDOW), now)[-FAILURES:]
     if len(failures) < FAILURES:
         return Lockout(failures=failures, locks=locks)
     span = min(FIRST_LOCK * 2**locks, LONGEST_LOCK)

@@ -64,6 +64,8 @@ class Action(Enum):
     UNLOCK_PAIRING = "unlock_pairing"
     RENAME_SELF = "rename_self"
 
+    __hash__ = object.__hash__  # members are single; Enum's own hashes the name, in Python, at every request
+
 
 NEEDS: Final[dict[Action, Need]] = {
     Action.CHECK_HEALTH: Need.ANYONE,

@@ -17,6 +17,7 @@ from meshnode.node.ports import Clock
 from meshnode.node.roster import Entry, Roster
 
 CLONE_WINDOW_S: Final = 60.0
+TELL_EVERY_S: Final = 2.0  # a log line about one peer
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ class AnswerHeartbeat:
         self._roster.touch(entry)
         if entry.status != "online":
             entry.status, entry.status_reason = "online", None
-            log.info("%s is online", entry.node.label)
+            self._tell(entry, logging.INFO, f"{entry.node.label} is online")
             self._bus.publish(Event("mesh.node.online", {"id": entry.node.id}))
 
     def lost(self, entry: Entry, reason: StatusReason) -> None:
@@ -78,8 +79,16 @@ class AnswerHeartbeat:
             entry.last_seen = self._clock.now()
         entry.status, entry.status_reason = "offline", reason
         self._roster.touch(entry)
-        log.info("%s is offline (%s)", entry.node.label, reason)
+        self._tell(entry, logging.INFO, f"{entry.node.label} is offline ({reason})")
         self._bus.publish(Event("mesh.node.offline", {"id": entry.node.id, "reason": reason}))
+
+    def _tell(self, entry: Entry, level: int, text: str) -> None:
+        """Log what a peer did, but not more often than a person wants to read: a peer can do it all day long."""
+        now = self._clock.monotonic()
+        is_due = now - entry.told_mono >= TELL_EVERY_S
+        log.log(level if is_due else logging.DEBUG, "%s", text)
+        if is_due:
+            entry.told_mono = now
 
     async def session_opened(self, entry: Entry, epoch: int) -> None:
         """Two epochs of one key alternating within a minute: two machines run with one identity."""
@@ -87,6 +96,7 @@ class AnswerHeartbeat:
         recent = tuple((e, at) for e, at in entry.epochs_seen if now - at <= CLONE_WINDOW_S)
         seen = [e for e, _ in recent]
         if epoch in seen and seen[-1] != epoch:
-            log.warning("two machines use the identity of %s: one of them is a copy", entry.node.label)
+            copied = f"two machines use the identity of {entry.node.label}: one of them is a copy"
+            self._tell(entry, logging.WARNING, copied)
             self._bus.publish(Event("mesh.node.identity_cloned", {"id": entry.node.id}))
         entry.epochs_seen = (*recent, (epoch, now))[-8:]

@@ -14,7 +14,6 @@ from meshnode.crypto.key_pair import KeyPair
 from meshnode.domain.announcement import (
     ANNOUNCEMENT_MAX_BYTES,
     ANNOUNCEMENT_TYPE,
-    COUNTER_MAX,
     PROTOCOLS,
     Announcement,
     announcement_sha256,
@@ -31,7 +30,8 @@ from meshnode.node.event_bus import EventBus
 from meshnode.node.ports import Clock, Store, Transaction
 from meshnode.node.roster import Roster
 
-EPOCH_RAISED_MAX: Final = COUNTER_MAX - 2**32  # a lying peer must leave us room for more restarts than we'll see
+RAISE_AHEAD_MAX: Final = 2**33  # seconds: a lying peer can't use up the counter, and time makes good its lie
+RAISE_EVERY_S: Final = 10.0  # two lying peers can't keep us busy
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +79,7 @@ class SelfDescription:
         self._clock = clock
         self._roster = roster
         self._bus = bus
+        self._raised_mono = -RAISE_EVERY_S
         self._certificate_hash = bytes(32)
         self._addresses: Callable[[], Sequence[str]] = tuple
         self._save_epoch: Callable[[int], None] = lambda _: None
@@ -128,15 +129,22 @@ class SelfDescription:
         self.identity = identity
         await self.refresh()
 
-    async def raise_epoch(self, above: int) -> None:
-        """A peer holds a later announcement of ours than we remember: start above it. Too large is ignored."""
-        if above > EPOCH_RAISED_MAX or above < self.epoch:
-            return
+    async def raise_epoch(self, above: int) -> bool:
+        """A peer holds a later announcement of ours than we remember: start above it; whether it was done.
+
+        What lies too far ahead, or comes too soon after the last time, is ignored.
+        """
+        now = self._clock.monotonic()
+        limit = int(self._clock.now().timestamp()) + RAISE_AHEAD_MAX
+        if not self.epoch <= above <= limit or now - self._raised_mono < RAISE_EVERY_S:
+            return False
+        self._raised_mono = now
         async with self._store.write() as tx:
             signed = await self._sign(tx, await tx.nodes.get(self.identity.id), above + 1)
         self._take(signed)
         self._save_epoch(self.epoch)
         log.warning("a peer knew a later state of this node (a restored backup, or a clock once wrong); epoch raised")
+        return True
 
     def _describe(self, epoch: int, revision: int) -> Announcement:
         facts = self.facts

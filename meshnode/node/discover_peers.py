@@ -34,10 +34,9 @@ class DiscoverPeers:
         """A service was resolved or has changed."""
         if sighting.id == self._own_id:
             return
-        if sighting.instance not in self._sightings and len(self._sightings) >= SIGHTINGS_MAX:
-            return
-        self._sightings[sighting.instance] = sighting
-        self.on_sighting(sighting)
+        if sighting.instance in self._sightings or len(self._sightings) < SIGHTINGS_MAX:
+            self._sightings[sighting.instance] = sighting
+        self.on_sighting(sighting)  # also when the list is full of forged ones: it may be a peer that moved
 
     def gone(self, instance: str) -> None:
         """A goodbye, or its records ran out."""

@@ -235,10 +235,7 @@ class ExchangeHeartbeats:
 
     async def _open_session(self, link: Link, to: Destination) -> None:
         link.token = ""
-        before = self._me.epoch
         answer = await self._opening.open(to)
-        if self._me.epoch != before:
-            self.poke_all()
         if link.epoch != self._me.epoch:
             link.epoch, link.sequence = self._me.epoch, 0
         link.token = answer.token

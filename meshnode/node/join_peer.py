@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -252,15 +253,24 @@ class JoinPeer:
             pending = await tx.acks.get(peer_id)
             if pending is None:
                 return False
+            now = await tx.nodes.get(peer_id)
             await tx.acks.delete(peer_id)
             await tx.nodes.delete(peer_id)
-            if pending.before is not None:
-                await tx.nodes.upsert(pending.before)
+            before = None if pending.before is None else _keep_owners_word(pending.before, now)
+            if before is not None:
+                await tx.nodes.upsert(before)
         self.pending.discard(peer_id)
-        if pending.before is None:
+        if before is None:
             self._roster.remove(peer_id)
         else:
-            self._roster.put(pending.before, self._clock.monotonic())
+            self._roster.put(before, self._clock.monotonic())
         log.warning("the pairing with %s was never completed by it; taken back", peer_id)
         self._bus.publish(Event("mesh.node.updated", {"id": peer_id}))
         return True
+
+
+def _keep_owners_word(before: MeshNode, now: MeshNode | None) -> MeshNode:
+    """The row that stood before, with what the owner decided since: the host must not undo that."""
+    if now is None:
+        return before
+    return replace(before, alias=now.alias, trust_level=min(before.trust_level, now.trust_level))

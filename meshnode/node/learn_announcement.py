@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from meshnode.crypto.jws import verify_jws
 from meshnode.domain.announcement import ANNOUNCEMENT_TYPE, decode_announcement, supersedes
 from meshnode.domain.errors import MeshError, invalid
 from meshnode.domain.event import Event
 from meshnode.domain.peer import update_from
 from meshnode.node.event_bus import EventBus
-from meshnode.node.ports import Store
+from meshnode.node.ports import Clock, Store
 from meshnode.node.roster import Entry
+
+LEARN_EVERY_S: Final = 1.0  # each new one is a durable write
 
 
 class LearnAnnouncement:
     """Verifies under the pinned key; only a greater (epoch, revision) changes anything."""
 
-    def __init__(self, store: Store, bus: EventBus) -> None:
+    def __init__(self, store: Store, clock: Clock, bus: EventBus) -> None:
         self._store = store
+        self._clock = clock
         self._bus = bus
 
     async def learn(self, entry: Entry, jws: str) -> None:
@@ -37,6 +42,10 @@ class LearnAnnouncement:
             raise invalid("announcement", "has the epoch and revision of another announcement")
         if not supersedes(announcement, held):
             return
+        wait = LEARN_EVERY_S - (self._clock.monotonic() - entry.learned_mono)
+        if wait > 0:
+            raise MeshError("rate_limited", "one new announcement a second", retry_after_s=wait)
+        entry.learned_mono = self._clock.monotonic()
         async with self._store.write() as tx:
             row = await tx.nodes.get(entry.node.id)
             if row is None or row.trust != "paired" or row.public_key != key:

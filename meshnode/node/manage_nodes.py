@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from meshnode.domain.errors import MeshError, invalid
 from meshnode.domain.event import Event
+from meshnode.domain.identity import is_made_id
 from meshnode.domain.peer import MeshNode
 from meshnode.domain.principal import Action, Principal, Role, authorise_target
 from meshnode.domain.untrusted_text import clean_text
@@ -15,7 +16,7 @@ from meshnode.node.confirm_peer import ConfirmPeer
 from meshnode.node.event_bus import EventBus
 from meshnode.node.exchange_heartbeats import ExchangeHeartbeats
 from meshnode.node.join_peer import JoinPeer
-from meshnode.node.ports import AuditEntry, Clock, Store
+from meshnode.node.ports import AuditEntry, Clock, Connections, Store
 from meshnode.node.roster import Entry, Roster
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ class ManageNodes:
         heartbeats: ExchangeHeartbeats,
         confirmations: ConfirmPeer,
         joining: JoinPeer,
+        connections: Connections,
         store: Store,
         clock: Clock,
         bus: EventBus,
@@ -40,6 +42,7 @@ class ManageNodes:
         self._heartbeats = heartbeats
         self._confirmations = confirmations
         self._joining = joining
+        self._connections = connections
         self._store = store
         self._clock = clock
         self._bus = bus
@@ -50,18 +53,20 @@ class ManageNodes:
         return sorted(nodes, key=lambda n: (not n.is_current, n.created_at, n.id))
 
     def find(self, reference: str) -> Entry:
-        """The node of an id, an unambiguous start or end of one, an alias or a name. Raises `node_unknown`."""
+        """The one node meant by an id, the start or end of one, an alias or a name. Raises `node_unknown`.
+
+        Peers choose their ids and names: what fits two nodes in any way is refused, but for a whole `node-<uuid>`.
+        """
         exact = self._roster.get(reference)
-        if exact is not None:
+        if exact is not None and is_made_id(reference):
             return exact
-        named = [e for e in self._roster if reference.casefold() in (e.node.label.casefold(), e.node.name.casefold())]
-        if not named and len(reference) >= 4:
-            named = [e for e in self._roster if e.node.id.startswith(reference) or e.node.id.endswith(reference)]
-        if len(named) == 1:
-            return named[0]
-        if named:
-            ids = ", ".join(e.node.id for e in named[:5])
-            raise MeshError("node_unknown", f"{reference!r} means more than one node: {ids}; use the id")
+        wanted = reference.casefold()
+        fitting = [entry for entry in self._roster if _fits(entry.node, reference, wanted)]
+        if len(fitting) == 1:
+            return fitting[0]
+        if fitting:
+            ids = ", ".join(entry.node.id for entry in fitting[:5])
+            raise MeshError("node_unknown", f"{reference!r} fits more than one node: {ids}; use the whole id")
         raise MeshError("node_unknown", f"no node is called {clean_text(reference)!r}")
 
     async def set_alias(self, by: Principal, reference: str, alias: str | None) -> MeshNode:
@@ -82,7 +87,7 @@ class ManageNodes:
         return node
 
     async def revoke(self, by: Principal, reference: str) -> MeshNode:
-        """End a node's trust at once: commit, then its tokens and pending beats die, then this returns."""
+        """End a node's trust at once: commit, then its tokens, sockets and pending beats die, then this returns."""
         entry = self._other(by, Action.REVOKE_NODE, reference)
         if entry.node.trust == "revoked":
             return entry.snapshot()
@@ -128,6 +133,7 @@ class ManageNodes:
 
     def _end(self, node_id: str) -> None:
         self._sessions.end(node_id)
+        self._connections.close(node_id)
         self._roster.drop_beats(node_id)
         self._heartbeats.remove(node_id)
         self._joining.pending.discard(node_id)
@@ -152,6 +158,12 @@ class ManageNodes:
         entry.set_row(row)
         self._bus.publish(Event("mesh.node.updated", {"id": row.id}))
         return entry.snapshot()
+
+
+def _fits(node: MeshNode, reference: str, wanted: str) -> bool:
+    if wanted in (node.label.casefold(), node.name.casefold()) or node.id == reference:
+        return True
+    return len(reference) >= 4 and (node.id.startswith(reference) or node.id.endswith(reference))
 
 
 def _entry(at, event: str, node: MeshNode) -> AuditEntry:  # type: ignore[no-untyped-def]

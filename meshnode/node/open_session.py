@@ -27,8 +27,8 @@ class OpenSession:
         answer = await self._ask(to)
         me = self._me
         held, own = (answer.epoch_held, answer.revision_held), (me.epoch, me.revision)
-        if held > own or (held == own and answer.known_sha256 not in (None, me.sha256)):
-            await me.raise_epoch(answer.epoch_held)
+        is_behind = held > own or (held == own and answer.known_sha256 not in (None, me.sha256))
+        if is_behind and await me.raise_epoch(answer.epoch_held):
             answer = await self._ask(to)
         return answer
 

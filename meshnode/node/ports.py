@@ -182,6 +182,13 @@ class Store(Protocol):
         """The tables as last committed. Raises `database_error`."""
 
 
+class Connections(Protocol):
+    """The open sockets of authenticated nodes."""
+
+    def close(self, node_id: str) -> None:
+        """End every socket of a node, now."""
+
+
 # ── other nodes ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

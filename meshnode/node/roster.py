@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
@@ -25,15 +26,18 @@ class Entry:
         "heard_mono",
         "hostname",
         "last_seen",
+        "learned_mono",
         "node",
         "port",
         "sequence",
         "status",
         "status_reason",
+        "told_mono",
     )
 
     def __init__(self, node: MeshNode, heard_mono: float) -> None:
         self.epochs_seen: tuple[tuple[int, float], ...] = ()
+        self.learned_mono = self.told_mono = -math.inf  # of its last new announcement, of our last word about it
         self.start_over(node, heard_mono)
 
     def start_over(self, node: MeshNode, heard_mono: float) -> None:

@@ -106,7 +106,7 @@ class Gate:
         if principal.role is Role.ANONYMOUS:
             self._limit(address)
         elif isinstance(request.protocol, AdmittedHandler):
-            request.protocol.authenticated()
+            request.protocol.authenticated(principal.node_id)
         return Call(request, principal, session, address, self._tls)
 
     def _limit(self, address: str) -> None:

@@ -101,7 +101,10 @@ def control_routes(use: UseCases) -> Sequence[Route]:
         }
 
     async def cancel_offer(call: Call) -> Any:
-        return {"cancelled": await use.offers.cancel(call.request.match_info.get("offer_id"))}
+        return {"cancelled": await use.offers.cancel(call.request.match_info["offer_id"])}
+
+    async def cancel_any_offer(_: Call) -> Any:
+        return {"cancelled": await use.offers.cancel(None)}
 
     async def unlock(_: Call) -> Any:
         await use.budget.unlock()
@@ -163,7 +166,7 @@ def control_routes(use: UseCases) -> Sequence[Route]:
         route("POST", f"{node}/revoke", Action.REVOKE_NODE, revoke_node),
         route("PUT", f"{node}/trust", Action.SET_TRUST, trust_node, Level, CONTROL),
         route("POST", offers, Action.OPEN_OFFER, open_offer, OpenOffer),
-        route("DELETE", offers, Action.OPEN_OFFER, cancel_offer),
+        route("DELETE", offers, Action.OPEN_OFFER, cancel_any_offer),
         route("GET", offers + "/{offer_id}", Action.OPEN_OFFER, watch_offer),
         route("DELETE", offers + "/{offer_id}", Action.OPEN_OFFER, cancel_offer),
         route("POST", "/api/v1/pairing/unlock", Action.UNLOCK_PAIRING, unlock, None, CONTROL),
