@@ -127,7 +127,7 @@ def test_an_alias_and_a_trust_level_stay_here(pair: tuple[Machine, Machine]) -> 
     """`node rename` and `node trust` change this side only, and can be undone."""
     alpha, beta = pair
     assert alpha.run("node", "rename", "Beta", "Attic").stderr == "Beta is called Attic here.\n"
-    assert alpha.run("node", "trust", "Attic", "2").stderr == "Attic is at trust level 2.\n"
+    assert alpha.run("node", "trust", "Attic", "2").stderr == f"Attic ({beta.id}) is at trust level 2.\n"
     assert alpha.nodes()[beta.id]["trust_level"] == 2
     assert beta.nodes()[beta.id]["name"] == "Beta"
     assert beta.nodes()[alpha.id]["trust_level"] == 1
