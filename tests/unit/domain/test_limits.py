@@ -110,6 +110,25 @@ def test_a_clock_set_back_neither_forgets_failures_nor_keeps_them_for_ever() -> 
     assert max(lockout.failures) == earlier
 
 
+@pytest.mark.parametrize("back", [timedelta(seconds=1), timedelta(hours=2), timedelta(days=30)])
+def test_the_tenth_failure_locks_however_far_the_clock_was_set_back(back: timedelta) -> None:
+    """Setting the clock back buys nobody more guesses; the lock is as long as ever."""
+    at = START + timedelta(seconds=8) - back
+    lockout = add_failure(fail(Lockout(), 9, START), at)
+    assert is_locked(lockout, at + 15 * MINUTE - timedelta(microseconds=1))
+    assert not is_locked(lockout, at + 15 * MINUTE)
+
+
+def test_failures_from_before_a_clock_was_set_back_end_within_its_next_hour() -> None:
+    """Five of the later clock and one of the earlier; an hour on, nine more lock nothing."""
+    earlier = START - timedelta(days=30)
+    lockout = add_failure(fail(Lockout(), 5, START), earlier)
+    assert len(lockout.failures) == 6
+    lockout = fail(lockout, 9, earlier + 61 * MINUTE, timedelta())
+    assert lockout.locked_until is None
+    assert len(lockout.failures) == 9
+
+
 RATE = Rate(count=60, period_s=60.0, burst=3)
 
 
