@@ -95,22 +95,29 @@ def open_data_directory(path: Path, clock: Clock, entropy: Entropy) -> DataDirec
 
 
 def _lock(path: Path) -> DataLock:
-    """Lock the directory. A `control.json` that stands there then is a killed daemon's: it would lead to a stranger."""
+    """Lock a directory that is ours. Raises `identity_locked`, `bad_config`.
+
+    A `control.json` that stands there then is a killed daemon's: it would lead to a stranger.
+    """
+    if path.stat().st_uid != os.geteuid():
+        raise MeshError("bad_config", f"{path} belongs to another user; choose another data directory")
+    for name in (DATABASE_FILE, LOCK_FILE):
+        if (path / name).is_symlink():
+            raise MeshError("bad_config", f"{path / name} is a symbolic link; put the file itself there")
     lock = DataLock(path)
-    (path / CONTROL_FILE).unlink(missing_ok=True)
+    try:
+        (path / CONTROL_FILE).unlink(missing_ok=True)
+    except OSError as error:
+        lock.release()
+        raise MeshError("bad_config", f"cannot remove {path / CONTROL_FILE}: {error.strerror}") from error
     return lock
 
 
 def _make_private_directory(path: Path) -> None:
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if path.stat().st_uid != os.geteuid():
-            raise MeshError("bad_config", f"{path} belongs to another user; choose another data directory")
-        for name in (DATABASE_FILE, LOCK_FILE):
-            if (path / name).is_symlink():
-                raise MeshError("bad_config", f"{path / name} is a symbolic link; put the file itself there")
         mode = stat.S_IMODE(path.stat().st_mode)
-        if mode & 0o077:
+        if mode & 0o077 and path.stat().st_uid == os.geteuid():
             path.chmod(0o700)
             log.warning("%s was open to others (mode %o); set to 700", path, mode)
     except OSError as error:

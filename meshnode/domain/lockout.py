@@ -26,7 +26,9 @@ class Lockout:
 
 def check_unlocked(lockout: Lockout, now: datetime) -> None:
     """Raise `locked_out` with the seconds left."""
-    if lockout.locked_until is not None and now < lockout.locked_until:
+    if (
+        lockout.locked_until is not None and now < lockout.locked_until <= now + LONGEST_LOCK
+    ):  # else the clock went back
         left = (lockout.locked_until - now).total_seconds()
         raise MeshError("locked_out", "too many wrong PINs; pairing by PIN alone is locked", retry_after_s=left)
 

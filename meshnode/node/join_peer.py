@@ -117,8 +117,9 @@ class JoinPeer:
                 raise MeshError("bad_answer", "the other side does not know the PIN; it is not the node that shows it")
             proven = verify_introduction("host", terms, pake.key(), answer.tag, answer.sealed, shares)
             stage = advance("joiner", stage, Step.RIGHT_TAG)
-            joined = await self._store_host(terms, proven, invitation, started_at)
-        await self._acknowledge(contact, terms)
+            jws = self._sign_ack(terms)
+            joined = await self._store_host(terms, proven, invitation, started_at, jws)
+        await self._acknowledge(contact, terms, jws)
         self.on_joined(joined.node.id)
         return joined
 
@@ -180,11 +181,11 @@ class JoinPeer:
             is_repeated = True
             await asyncio.sleep(REPEAT_EVERY_S)
 
-    async def _store_host(self, terms: Terms, proven: Proven, invitation: Invitation, started_at: datetime) -> Joined:
+    async def _store_host(
+        self, terms: Terms, proven: Proven, invitation: Invitation, started_at: datetime, jws: str
+    ) -> Joined:
         now = self._clock.now()
         hostname = invitation.host
-        ack = PairingAck(sid=encode_base64url(terms.sid), role="ack", id=self._me.identity.id, peer_id=terms.host_id)
-        jws = sign_jws(self._me.key, PAIRING_TYPE, msgspec.json.encode(ack))
         async with self._store.write() as tx:
             before = await tx.nodes.get(terms.host_id)
             check_claim(self._me.identity, terms.host_id, terms.host_key, before, await tx.nodes.by_key(terms.host_key))
@@ -217,14 +218,14 @@ class JoinPeer:
         self._bus.publish(Event("mesh.node.paired", {"id": row.id, "name": row.name, "was": was}))
         return Joined(row, was)
 
-    async def _acknowledge(self, contact: Contact, terms: Terms) -> None:
+    def _sign_ack(self, terms: Terms) -> str:
+        ack = PairingAck(sid=encode_base64url(terms.sid), role="ack", id=terms.joiner_id, peer_id=terms.host_id)
+        return sign_jws(self._me.key, PAIRING_TYPE, msgspec.json.encode(ack))
+
+    async def _acknowledge(self, contact: Contact, terms: Terms, jws: str) -> None:
         """Step 4, once; what goes unanswered is repeated in the background, also after a restart."""
-        async with self._store.read() as tx:
-            pending = await tx.acks.get(terms.host_id)
-        if pending is None:
-            return
         try:
-            await contact.ack(terms.sid, self._me.identity.id, pending.jws)
+            await contact.ack(terms.sid, terms.joiner_id, jws)
         except MeshError as error:
             if error.code == "not_paired":
                 await self.undo(terms.host_id)

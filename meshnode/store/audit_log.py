@@ -10,6 +10,7 @@ from meshnode.domain.timestamps import format_time, parse_time
 from meshnode.node.ports import AuditEntry
 
 ROWS_MAX: Final = 20_000
+TRIM_EVERY: Final = 64  # rows; trimming at each one would cost every pairing two trips to the database
 
 
 class AuditLog:
@@ -31,14 +32,13 @@ class AuditLog:
             )
             if list(rows):
                 return
-        await self._connection.execute(
+        cursor = await self._connection.execute(
             "INSERT INTO audit_log (at, event, node_id, node_name, address, dialect, detail) "
             "VALUES (?, ?, ?, ?, ?, ?, ?)",
             (at, entry.event, entry.node_id, entry.node_name, entry.address, entry.dialect, entry.detail),
         )
-        await self._connection.execute(
-            "DELETE FROM audit_log WHERE id <= (SELECT max(id) FROM audit_log) - ?", (ROWS_MAX,)
-        )
+        if cursor.lastrowid is not None and cursor.lastrowid % TRIM_EVERY == 0:
+            await self._connection.execute("DELETE FROM audit_log WHERE id <= ?", (cursor.lastrowid - ROWS_MAX,))
 
     async def latest(self, limit: int) -> list[AuditEntry]:
         """The newest entries, newest first."""

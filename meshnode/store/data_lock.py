@@ -19,7 +19,7 @@ class DataLock:
 
     def __init__(self, directory: Path) -> None:
         """Raises `identity_locked` if somebody else holds it for longer than a look."""
-        self._descriptor = os.open(directory / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._descriptor = os.open(directory / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         deadline = time.monotonic() + _PATIENCE_S
         while True:
             try:

@@ -45,6 +45,7 @@ class Database:
         self._writer = writer
         self._reader = reader
         self._lock = asyncio.Lock()
+        self._is_durable: bool | None = None  # as the writer stands; None while that is being changed
 
     @classmethod
     async def open(cls, path: Path) -> Database:
@@ -73,8 +74,10 @@ class Database:
         """
         async with self._lock:
             try:
-                # set each time, never back: a cancelled task might not come to it
-                await self._writer.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+                if self._is_durable is not durable:  # never set back at the end: a cancelled task might not come to it
+                    self._is_durable = None
+                    await self._writer.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+                    self._is_durable = durable
                 try:
                     await self._writer.execute("BEGIN IMMEDIATE")
                     yield Transaction(self._writer)
