@@ -22,6 +22,15 @@ class Secret(str):
         return "Secret(…)"
 
 
+class Hidden:
+    """A record that holds a secret: its repr shows nothing but its type."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(…)"
+
+
 def make_pin(random: bytes) -> Secret | None:
     """Six digits, each PIN equally likely, from four random bytes; None asks for other bytes (1 in 4295)."""
     value = int.from_bytes(random[:4], "big")

@@ -13,6 +13,7 @@ from meshnode.crypto.jws import verify_jws
 from meshnode.crypto.token import make_token, token_digest
 from meshnode.domain.base64url import encode_base64url
 from meshnode.domain.errors import MeshError, invalid
+from meshnode.domain.pairing_code import Secret
 from meshnode.domain.principal import Principal, Role
 from meshnode.domain.statements import SESSION_TYPE, SessionStatement, decode_statement
 from meshnode.node.confirm_peer import ConfirmPeer
@@ -114,7 +115,7 @@ class Sessions:
         if not hmac.compare_digest(statement.tls_sha256, encode_base64url(certificate_hash)):
             raise invalid("jws", "was made for another certificate: somebody is in between")
 
-    def _issue(self, entry: Entry, epoch: int) -> str:
+    def _issue(self, entry: Entry, epoch: int) -> Secret:
         token = make_token(self._entropy.draw(32))
         digest = token_digest(token)
         node_id = entry.node.id

@@ -31,7 +31,7 @@ from meshnode.domain.pairing import (
     choose_version,
     shares_sha256,
 )
-from meshnode.domain.pairing_code import Secret
+from meshnode.domain.pairing_code import Hidden, Secret
 from meshnode.domain.peer import MeshNode, check_claim, introduce
 from meshnode.domain.statements import PAIRING_TYPE, PairingAck
 from meshnode.node.describe_node import SelfDescription
@@ -58,7 +58,7 @@ _TRANSIENT: Final = frozenset({"unreachable", "database_error", "internal_error"
 log = logging.getLogger(__name__)
 
 
-class Invitation(msgspec.Struct, frozen=True):
+class Invitation(Hidden, msgspec.Struct, frozen=True):
     """What the person gave: where, the PIN, and what an invite adds."""
 
     host: str

@@ -14,6 +14,7 @@ from meshnode.domain.heartbeat import Heartbeat
 from meshnode.domain.liveness import Status, StatusReason
 from meshnode.domain.lockout import Lockout
 from meshnode.domain.pairing import Offer, Way
+from meshnode.domain.pairing_code import Secret
 from meshnode.domain.peer import MeshNode
 
 
@@ -246,7 +247,7 @@ class Destination(NamedTuple):
 class SessionAnswer(NamedTuple):
     """A token, and what the peer holds of us."""
 
-    token: str
+    token: Secret
     expires_in_s: float
     epoch_held: int
     revision_held: int

@@ -15,6 +15,7 @@ from meshnode.crypto.key_pair import KEY_BYTES, KeyPair
 from meshnode.domain.base64url import decode_base64url, encode_base64url
 from meshnode.domain.errors import MeshError
 from meshnode.domain.identity import Identity, is_node_id
+from meshnode.domain.pairing_code import Hidden
 from meshnode.domain.timestamps import format_time, parse_time
 from meshnode.domain.untrusted_text import clean_text
 from meshnode.store.atomic_file import write_private
@@ -25,7 +26,7 @@ _SIZE_MAX: Final = 16 * 1024
 log = logging.getLogger(__name__)
 
 
-class _Content(msgspec.Struct):
+class _Content(Hidden, msgspec.Struct):
     id: str
     name: str
     created_at: str

@@ -8,11 +8,12 @@ import msgspec
 
 from meshnode.domain.base64url import encode_base64url
 from meshnode.domain.identity import format_fingerprint
+from meshnode.domain.pairing_code import Hidden
 from meshnode.domain.peer import MeshNode
 from meshnode.domain.timestamps import format_time
 
 
-class Join(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class Join(Hidden, msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Join a node: an invite's URL, or HOST[:PORT]; and the PIN."""
 
     to: Annotated[str, msgspec.Meta(min_length=1, max_length=512)]

@@ -27,6 +27,7 @@ from meshnode.dialects.mesh.codec import (
 from meshnode.domain.errors import MeshError
 from meshnode.domain.heartbeat import Heartbeat
 from meshnode.domain.pairing import Way
+from meshnode.domain.pairing_code import Secret
 from meshnode.node.ports import BeginAnswer, Destination, FinishAnswer, IdentityAnswer, SessionAnswer
 from meshnode.transport.http_client import FirstContact, HttpClient, pin
 
@@ -146,7 +147,7 @@ class MeshClient:
         data = await self._call(to, "/mesh/v1/session", OpenSession(caller=caller, jws=jws))
         answer: OpenedSession = _decode(OpenedSession, data)
         return SessionAnswer(
-            answer.token, answer.expires_in, answer.epoch_held, answer.revision_held, answer.known_sha256
+            Secret(answer.token), answer.expires_in, answer.epoch_held, answer.revision_held, answer.known_sha256
         )
 
     async def heartbeat(self, to: Destination, token: str, beat: Heartbeat) -> Heartbeat:

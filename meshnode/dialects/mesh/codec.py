@@ -12,13 +12,14 @@ import msgspec
 from meshnode.domain.base64url import decode_base64url, encode_base64url
 from meshnode.domain.errors import invalid
 from meshnode.domain.heartbeat import Heartbeat
+from meshnode.domain.pairing_code import Hidden
 
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 Binary = Annotated[str, msgspec.Meta(max_length=12_000)]
 Versions = Annotated[list[Annotated[int, msgspec.Meta(ge=1, le=65535)]], msgspec.Meta(min_length=1, max_length=16)]
 
 
-class Begin(msgspec.Struct, kw_only=True, omit_defaults=True):
+class Begin(Hidden, msgspec.Struct, kw_only=True, omit_defaults=True):
     """Step 1, joiner to host."""
 
     id: Id
@@ -87,7 +88,7 @@ class OpenSession(msgspec.Struct, kw_only=True):
     jws: Binary
 
 
-class OpenedSession(msgspec.Struct, kw_only=True):
+class OpenedSession(Hidden, msgspec.Struct, kw_only=True):
     """A session, and what the answering node holds of the caller."""
 
     token: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]

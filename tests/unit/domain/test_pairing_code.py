@@ -4,8 +4,13 @@ import logging
 
 import pytest
 
+from meshnode.dialects.control.codec import Join
+from meshnode.dialects.mesh.codec import Begin, OpenedSession
 from meshnode.domain.errors import MeshError
+from meshnode.domain.invite import Invite
 from meshnode.domain.pairing_code import Secret, format_pin, make_code, make_pin, parse_pin
+from meshnode.node.join_peer import Invitation
+from meshnode.node.ports import SessionAnswer
 
 LIMIT = 4_294_000_000
 
@@ -80,3 +85,21 @@ def test_a_code_is_a_uuid4_of_the_bytes_drawn() -> None:
     assert make_code(bytes(16)).version == 4
     assert make_code(b"\xff" * 16).version == 4
     assert make_code(bytes(16)) != make_code(bytes(15) + b"\x01")
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        Invitation("host", 6969, Secret("042137"), b"secretsecretsecr", b"p" * 16),
+        Join(to="https://h/p#secret.x", pin="042137"),
+        Begin(id="node", public_key="k", protocols=[1], way="invite", code="secret"),
+        OpenedSession(token="secret", expires_in=1.0, epoch_held=1, revision_held=1),
+        SessionAnswer(Secret("secret"), 1.0, 1, 1, None),
+        Invite(host="h", port=1, code=b"secretsecretsecr", cert=b"p" * 16),
+    ],
+    ids=lambda record: type(record).__name__,
+)
+def test_a_record_that_holds_a_secret_does_not_show_it(record: object) -> None:
+    """Neither the PIN nor a code or token is in its repr."""
+    assert "secret" not in repr(record)
+    assert "042137" not in repr(record)
