@@ -89,10 +89,8 @@ def trust(daemon: ControlClient, ref: str, level: int) -> None:
 @with_daemon
 def revoke(daemon: ControlClient, ref: str, yes: bool) -> None:
     """End a node's trust at once; to come back it must pair anew."""
-    found = daemon.call("GET", daemon.node_path(ref))["node"]
-    name = found["alias"] or found["name"]
-    confirm(f"Revoke {name} ({found['id']})?", yes)
-    daemon.call("POST", daemon.node_path(found["id"], "/revoke"))
+    node_id, name = _confirmed(daemon, ref, "Revoke", yes)
+    daemon.call("POST", daemon.node_path(node_id, "/revoke"))
     say(f"{name} is revoked.")
 
 
@@ -102,8 +100,14 @@ def revoke(daemon: ControlClient, ref: str, yes: bool) -> None:
 @with_daemon
 def forget(daemon: ControlClient, ref: str, yes: bool) -> None:
     """Revoke a node and delete its row."""
+    node_id, name = _confirmed(daemon, ref, "Forget", yes)
+    daemon.call("DELETE", daemon.node_path(node_id))
+    say(f"{name} is forgotten.")
+
+
+def _confirmed(daemon: ControlClient, ref: str, verb: str, yes: bool) -> tuple[str, str]:
+    """(id, shown name) of the node meant, once its owner has agreed to what is done to it."""
     found = daemon.call("GET", daemon.node_path(ref))["node"]
     name = found["alias"] or found["name"]
-    confirm(f"Forget {name} ({found['id']})?", yes)
-    daemon.call("DELETE", daemon.node_path(found["id"]))
-    say(f"{name} is forgotten.")
+    confirm(f"{verb} {name} ({found['id']})?", yes)
+    return found["id"], name

@@ -14,7 +14,6 @@ import msgspec
 from meshnode.domain.untrusted_text import clean_text
 
 Kind = Literal["desktop", "phone", "server", "browser", "other"]
-KINDS: Final[tuple[Kind, ...]] = ("desktop", "phone", "server", "browser", "other")
 
 _MADE_ID: Final = re.compile(r"node-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 _NODE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}\Z")

@@ -18,7 +18,6 @@ from meshnode.domain.errors import MeshError
 Way = Literal["pin", "invite"]
 
 ATTEMPTS: Final = 3  # wrong PINs per way: a guess succeeds with at most 3 in a million
-OFFER_S: Final = 600.0
 BEGUN_S: Final = 30.0  # an unused `begin` is forgotten
 SLOT_S: Final = 10.0  # `exchange` to `finish`: two machines talk here, no person
 UNCONFIRMED_S: Final = 600.0  # an answer without an acknowledge is dropped

@@ -104,12 +104,6 @@ class ExchangeHeartbeats:
         link.dropped.difference_update(addresses)
         self._wake.set()
 
-    def poke_all(self) -> None:
-        """Something about us has changed: tell everybody now."""
-        for link in self._links.values():
-            link.due = self._clock.monotonic()
-        self._wake.set()
-
     async def run(self) -> None:
         """Send until cancelled."""
         try:
