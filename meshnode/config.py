@@ -11,6 +11,11 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
+from meshnode.dialects.abpa3.settings import Abpa3Settings
+from meshnode.dialects.aisopod.settings import AisopodSettings
+from meshnode.dialects.mylzip.settings import ENVIRONMENT as MYLZIP_ENVIRONMENT
+from meshnode.dialects.mylzip.settings import MylzipSettings
+from meshnode.dialects.salita.settings import SalitaSettings
 from meshnode.domain.errors import MeshError
 from meshnode.domain.invite import parse_host_port
 
@@ -41,6 +46,13 @@ class ListenConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Port on 127.0.0.1 for this machine's own command line; any free one if it is taken."""
     public_url: Annotated[str, msgspec.Meta(pattern=r"^https://", max_length=256)] | None = None
     """The address to put into invites where others reach us by another name than our own addresses."""
+    plain: HostPort | None = None
+    """A listener without TLS, HOST:PORT, for old clients on the local network that know no other. Anybody on the
+    network can read what passes there."""
+    plain_dialects: Annotated[list[Literal["salita", "aisopod", "mylzip", "abpa3"]], msgspec.Meta(max_length=4)] = (
+        msgspec.field(default_factory=lambda: ["abpa3"])
+    )
+    """The dialects spoken on the plain listener."""
 
 
 class PairingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -86,6 +98,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     heartbeat: HeartbeatConfig = msgspec.field(default_factory=HeartbeatConfig)
     mdns: MdnsConfig = msgspec.field(default_factory=MdnsConfig)
     http: HttpConfig = msgspec.field(default_factory=HttpConfig)
+    salita: SalitaSettings = msgspec.field(default_factory=SalitaSettings)
+    aisopod: AisopodSettings = msgspec.field(default_factory=AisopodSettings)
+    mylzip: MylzipSettings = msgspec.field(default_factory=MylzipSettings)
+    abpa3: Abpa3Settings = msgspec.field(default_factory=Abpa3Settings)
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -142,7 +158,7 @@ def load_config(flags: Mapping[str, Any] | None = None, environ: Mapping[str, st
     for name, text in environ.items():
         if not name.startswith("MESHNODE_") or name in _NOT_SETTINGS:
             continue
-        dotted = name.removeprefix("MESHNODE_").lower().replace("__", ".")
+        dotted = MYLZIP_ENVIRONMENT.get(name) or name.removeprefix("MESHNODE_").lower().replace("__", ".")
         if dotted in known:
             _put(merged, origins, dotted, _from_text(text), "environment")
         else:
@@ -197,11 +213,12 @@ def _check(config: Config) -> None:
             raise MeshError(
                 "bad_config", "listen.public_url: must look like https://HOST or https://HOST:PORT"
             ) from error
-    for address in config.listen.public:
+    plain = [] if config.listen.plain is None else [("listen.plain", config.listen.plain)]
+    for setting, address in (*(("listen.public", address) for address in config.listen.public), *plain):
         try:
             parse_host_port(address)
         except MeshError as error:
-            raise MeshError("bad_config", f"listen.public: {error.detail}") from error
+            raise MeshError("bad_config", f"{setting}: {error.detail}") from error
     for setting, networks in (
         ("pairing.allowed_networks", config.pairing.allowed_networks),
         ("http.trusted_proxies", config.http.trusted_proxies),

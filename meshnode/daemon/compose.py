@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
+from socket import gethostname
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -13,41 +15,58 @@ from meshnode.crypto.seal import Vault
 from meshnode.crypto.token import make_token, token_digest
 from meshnode.daemon.offline import DataDirectory
 from meshnode.daemon.system import describe_platform, detect_kind
+from meshnode.dialects.contract import Service, Wire
 from meshnode.dialects.mesh.client import MeshClient
 from meshnode.dialects.table import DIALECTS
 from meshnode.domain.capability import BUILT_INS
 from meshnode.domain.invite import CERT_BYTES, Invite, format_invite, parse_host_port
 from meshnode.domain.liveness import DEFAULT_INTERVAL_S, PHONE_INTERVAL_S
+from meshnode.domain.principal import NEEDS, Action, ListenerName, Need
 from meshnode.domain.rate_limit import Rate
 from meshnode.node.accept_peer import AcceptPeer
 from meshnode.node.answer_heartbeat import AnswerHeartbeat
 from meshnode.node.attempt_budget import AttemptBudget
 from meshnode.node.authenticate import Sessions
 from meshnode.node.confirm_peer import ConfirmPeer
+from meshnode.node.counters import Counters
+from meshnode.node.decide_request import Requests
 from meshnode.node.describe_node import SelfDescription, SelfFacts
+from meshnode.node.device_codes import DeviceCodes
+from meshnode.node.device_tokens import DeviceTokens
 from meshnode.node.discover_peers import DiscoverPeers, Sighting
 from meshnode.node.event_bus import EventBus
+from meshnode.node.event_stream import EventStream
 from meshnode.node.exchange_heartbeats import ExchangeHeartbeats
 from meshnode.node.join_peer import JoinPeer
 from meshnode.node.learn_announcement import LearnAnnouncement
 from meshnode.node.manage_nodes import ManageNodes
 from meshnode.node.open_offer import Offers
 from meshnode.node.open_session import OpenSession
+from meshnode.node.pair_device import PairDevice
 from meshnode.node.ports import Clock, Entropy
 from meshnode.node.prove_address import ProveAddress
+from meshnode.node.redeem_code import RedeemCode
 from meshnode.node.rename_self import RenameSelf
 from meshnode.node.report_status import ReportStatus
-from meshnode.node.roster import Roster
+from meshnode.node.roster import Entry, Roster
 from meshnode.node.sweep_liveness import SweepLiveness
 from meshnode.node.use_cases import UseCases
 from meshnode.store.database import Database
 from meshnode.store.tls_files import TlsIdentity
 from meshnode.transport.admission import Admission
 from meshnode.transport.connections import LiveConnections
+from meshnode.transport.gate import Gate, Policy
 from meshnode.transport.http_client import HttpClient
-from meshnode.transport.http_server import Gate, Policy, build_app
+from meshnode.transport.http_server import Route, build_app
 from meshnode.transport.interfaces import OwnAddresses
+from meshnode.transport.rpc_message import encode_notification
+from meshnode.transport.rpc_server import RpcServer
+from meshnode.transport.rpc_socket import Method
 from meshnode.transport.tls_listener import Listener, TlsContexts
+
+EVERYWHERE: Final[frozenset[ListenerName]] = frozenset({"public", "control", "plain"})
+SEEN_S: Final = 1.0  # a thin client's next sign of life within this tells nothing new
+Served = TypeVar("Served", Route, Method)
 
 
 class Graph(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,7 +78,10 @@ class Graph(msgspec.Struct, frozen=True, kw_only=True):
     http: HttpClient
     public: Listener
     control: Listener
+    plain: Listener | None
     control_gate: Gate
+    connections: LiveConnections
+    services: tuple[Service, ...]
     owner_token: str
 
 
@@ -82,16 +104,25 @@ def compose(
         capabilities=BUILT_INS,
         public_url=config.listen.public_url,
     )
-    connections = LiveConnections()
+    connections, counters = LiveConnections(), Counters()
     bus, roster, http = EventBus(), Roster(), HttpClient()
-    client = MeshClient(http)
+    client, vault = MeshClient(http), Vault(data.key.private_bytes)
     me = SelfDescription(data.identity, data.key, facts, database, clock, roster, bus)
-    offers = Offers(database, clock, entropy, Vault(data.key.private_bytes), bus)
+    events = EventStream(clock, data.identity.id, encode_notification)
     budget = AttemptBudget(database, clock)
+    # peers
+    offers = Offers(database, clock, entropy, vault, bus)
     confirmations = ConfirmPeer(me, offers, database, roster, clock, bus)
     accepting = AcceptPeer(me, offers, budget, confirmations, database, clock, entropy)
     joining = JoinPeer(me, client, database, roster, clock, bus)
-    sessions = Sessions(me, roster, confirmations, clock, entropy)
+    # thin clients
+    tokens = DeviceTokens(roster, database, clock, entropy)
+    codes = DeviceCodes(database, clock, entropy, vault, counters, bus)
+    pairing = PairDevice(me, tokens, roster, connections, counters, clock, bus)
+    redeeming = RedeemCode(codes, pairing, budget, counters, database, clock)
+    requests = Requests(codes, pairing, budget, counters, database, clock, entropy, bus)
+    # everybody
+    sessions = Sessions(me, roster, tokens, confirmations, clock, entropy)
     learning = LearnAnnouncement(database, clock, bus)
     answering = AnswerHeartbeat(me, roster, learning, clock, bus)
     proving = ProveAddress(client, database, entropy)
@@ -99,7 +130,7 @@ def compose(
     heartbeats = ExchangeHeartbeats(me, roster, answering, learning, joining, opening, proving, client, clock, entropy)
     sweeper = SweepLiveness(roster, database, clock, bus)
     discovery = DiscoverPeers(data.identity.id)
-    nodes = ManageNodes(roster, sessions, heartbeats, confirmations, joining, connections, database, clock, bus)
+    nodes = ManageNodes(roster, sessions, heartbeats, confirmations, joining, codes, connections, database, clock, bus)
 
     def paired(node_id: str) -> None:
         sessions.end(node_id)  # tokens of a former pairing
@@ -109,16 +140,31 @@ def compose(
     def sighted(sighting: Sighting) -> None:
         heartbeats.sighted(sighting.id, tuple((a, sighting.port) for a in sighting.addresses))
 
+    def device_seen(entry: Entry) -> None:
+        if entry.status != "online" or clock.monotonic() - entry.heard_mono > SEEN_S:
+            answering.heard(entry)
+
+    def socket_opened(entry: Entry) -> None:
+        entry.sockets += 1
+        answering.heard(entry)
+
+    def socket_closed(entry: Entry) -> None:
+        entry.sockets = 0
+        answering.heard(entry)
+
     confirmations.on_confirmed = paired
     joining.on_joined = paired
+    pairing.on_paired = sweeper.watch
     sessions.on_opened = answering.session_opened
+    sessions.on_device = device_seen
+    bus.react(events.take)
     discovery.on_sighting = sighted
 
-    def invite_url(code: bytes) -> str:
+    def invite_url(code: bytes, link: str | None = None) -> str:
         host, port = addresses.best(), me.port
         if config.listen.public_url:
             host, port = parse_host_port(config.listen.public_url.removeprefix("https://").rstrip("/"), 443)
-        return format_invite(Invite(host=host, port=port, code=code, cert=tls.sha256[:CERT_BYTES]))
+        return format_invite(Invite(host=host, port=port, code=code, cert=tls.sha256[:CERT_BYTES], link=link))
 
     use = UseCases(
         me=me,
@@ -132,6 +178,13 @@ def compose(
         heartbeats=heartbeats,
         discovery=discovery,
         nodes=nodes,
+        entropy=entropy,
+        codes=codes,
+        redeeming=redeeming,
+        requests=requests,
+        tokens=tokens,
+        events=events,
+        counters=counters,
         renaming=RenameSelf(me, data.rename),
         status=ReportStatus(roster),
         store=database,
@@ -139,21 +192,39 @@ def compose(
         bus=bus,
         offer_s=config.pairing.offer_s,
         invite_url=invite_url,
+        best_address=addresses.best,
     )
     policy = Policy(
         lan_only=config.pairing.lan_only,
         allowed_networks=tuple(ipaddress.ip_network(n, strict=False) for n in config.pairing.allowed_networks),
         trusted_proxies=tuple(ipaddress.ip_network(n, strict=False) for n in config.http.trusted_proxies),
         on_link=addresses.on_link,
+        own_names=lambda: own_names(config, me),
         anonymous_rate=Rate(
             config.http.anonymous_per_minute, 60.0, burst=max(10, config.http.anonymous_per_minute // 4)
         ),
     )
-    routes = [route for dialect in DIALECTS for route in dialect.routes(use)]
+    wires = _wires(config, use)
+    rpc = RpcServer(
+        [method for wire in wires.values() for method in wire.methods],
+        connections,
+        events,
+        sessions,
+        clock,
+        on_opened=socket_opened,
+        on_closed=socket_closed,
+        lan_only_dialects=frozenset({"abpa3"} if config.abpa3.lan_only else ()),
+    )
+    socket = Route(method="GET", path="/ws", action=Action.CONNECT, answer=rpc.serve, listeners=EVERYWHERE)
+    routes = [socket, *(route for wire in wires.values() for route in wire.routes)]
     contexts = TlsContexts(Path(tls.path), tls.sha256)
-    public_app, _ = build_app("public", routes, sessions, policy, tls=contexts)
     owner_token = make_token(entropy.draw(32))
+    public_app, _ = build_app("public", routes, sessions, policy, tls=contexts)
     control_app, gate = build_app("control", routes, sessions, policy, owner_digest=token_digest(owner_token))
+    plain = None
+    if config.listen.plain is not None:
+        plain_app, _ = build_app("plain", routes, sessions, policy)
+        plain = Listener(plain_app, Admission(), connections, None)
     return Graph(
         use=use,
         roster=roster,
@@ -161,6 +232,45 @@ def compose(
         http=http,
         public=Listener(public_app, Admission(), connections, contexts),
         control=Listener(control_app, Admission(per_source=64, in_all=64), connections, None),
+        plain=plain,
         control_gate=gate,
+        connections=connections,
+        services=tuple(service for wire in wires.values() for service in wire.services),
         owner_token=owner_token,
     )
+
+
+def _wires(config: Config, use: UseCases) -> dict[str, Wire]:
+    """What every dialect that is switched on serves; on the plain listener, what that allows."""
+    wires: dict[str, Wire] = {}
+    for dialect in DIALECTS:
+        settings = getattr(config, dialect.name, None)
+        if dialect.can_be_switched_off and not getattr(settings, "enabled", True):
+            continue
+        wire = dialect.serve(use, settings)
+        if config.listen.plain is not None and dialect.name in config.listen.plain_dialects:
+            wire = msgspec.structs.replace(
+                wire,
+                routes=[_also_plain(route) for route in wire.routes],
+                methods=[_also_plain(method) for method in wire.methods],
+            )
+        wires[dialect.name] = wire
+        if wire.open_offer is not None:
+            use.openers[dialect.name] = wire.open_offer
+    return wires
+
+
+def _also_plain(entry: Served) -> Served:
+    """On the plain listener too, unless it asks for more than a thin client is."""
+    if "public" not in entry.listeners or NEEDS[entry.action] not in (Need.ANYONE, Need.PAIRED, Need.DEVICE):
+        return entry
+    return msgspec.structs.replace(entry, listeners=entry.listeners | {"plain"})
+
+
+def own_names(config: Config, me: SelfDescription) -> frozenset[str]:
+    """The host names under which a browser may reach us; addresses always do."""
+    host = gethostname().lower()
+    names = {"localhost", host, f"{host}.local", f"{me.identity.id}.local"}
+    if config.listen.public_url is not None:
+        names.add(parse_host_port(config.listen.public_url.removeprefix("https://").rstrip("/"))[0])
+    return frozenset(names)

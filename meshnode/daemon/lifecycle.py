@@ -24,6 +24,7 @@ from meshnode.daemon.compose import Graph, compose
 from meshnode.daemon.offline import CONTROL_FILE, DataDirectory, open_data_directory
 from meshnode.daemon.sd_notify import sd_notify
 from meshnode.daemon.system import SystemClock, SystemEntropy
+from meshnode.dialects.contract import Service
 from meshnode.domain.errors import MeshError
 from meshnode.domain.identity import Identity
 from meshnode.domain.invite import format_host, parse_host_port
@@ -81,6 +82,7 @@ async def _run(
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     sockets = _bind_public(config)
     control_socket = _bind_control(config.listen.control_port)
+    plain_socket = bind(*parse_host_port(config.listen.plain)) if config.listen.plain is not None else None
     names = [sock.getsockname()[:2] for sock in sockets]
     tls = load_or_make_tls(data.path, data.identity.id, clock.now())
     addresses = OwnAddresses(names, clock.monotonic)
@@ -92,8 +94,10 @@ async def _run(
         await graph.public.start(sockets)
         control_port = control_socket.getsockname()[1]
         await start_control(graph, control_socket)
+        if graph.plain is not None and plain_socket is not None:
+            await start_plain(graph, plain_socket)
         control_url = f"http://{CONTROL_HOST}:{control_port}"
-        use.status.listeners[:] = [f"https://{format_host(host)}:{port}" for host, port in names]
+        use.status.listeners[:0] = [f"https://{format_host(host)}:{port}" for host, port in names]
         control = {"url": control_url, "token": str(graph.owner_token)}
         write_private(data.path / CONTROL_FILE, orjson.dumps(control))
         use.status.is_ready = True
@@ -113,11 +117,11 @@ async def _run(
         await _work_until(stop, config, graph, addresses)
     finally:
         (data.path / CONTROL_FILE).unlink(missing_ok=True)
-        await graph.public.stop()
-        await graph.control.stop()
+        await stop_listeners(graph)
         await graph.http.close()
         try:
             await graph.sweeper.flush()
+            await use.tokens.flush()
         except MeshError:
             log.exception("the last heartbeats could not be written")
         await database.close()
@@ -143,12 +147,12 @@ async def load_state(
         epoch_on_file=read_epoch(data.path),
         save_epoch=lambda epoch: write_epoch(data.path, epoch),
     )
-    for part in (use.offers, use.budget, use.confirmations, use.joining):
+    for part in (use.offers, use.codes, use.tokens, use.budget, use.confirmations, use.joining):
         await part.load()
     for entry in graph.roster:
         if entry.is_peer:
             use.heartbeats.add(entry.node.id)
-            graph.sweeper.watch(entry.node.id)
+        graph.sweeper.watch(entry.node.id)
 
 
 async def start_control(graph: Graph, control_socket: socket.socket) -> None:
@@ -156,6 +160,42 @@ async def start_control(graph: Graph, control_socket: socket.socket) -> None:
     port = control_socket.getsockname()[1]
     graph.control_gate.hosts = frozenset(f"{host}:{port}" for host in (CONTROL_HOST, "localhost", "[::1]"))
     await graph.control.start([control_socket])
+
+
+async def start_plain(graph: Graph, plain_socket: socket.socket) -> None:
+    """Accept on the listener without TLS, and say so wherever the owner looks."""
+    if graph.plain is None:
+        return
+    await graph.plain.start([plain_socket])
+    host, port = plain_socket.getsockname()[:2]
+    told = f"http://{format_host(host)}:{port} has no TLS: everybody on the network can read and use what passes there"
+    log.warning("%s", told)
+    graph.use.status.listeners.append(f"http://{format_host(host)}:{port}")
+    graph.use.status.plain_port = port
+    graph.use.status.degrade("plain_listener", told)
+
+
+async def stop_listeners(graph: Graph) -> None:
+    """Tell every socket, accept no more, finish what is being answered."""
+    await graph.connections.stop()
+    for listener in (graph.public, graph.control, graph.plain):
+        if listener is not None:
+            await listener.stop()
+
+
+def start_services(graph: Graph) -> list[asyncio.Task[None]]:
+    """What runs by itself for as long as the node does: events to the sockets, and the dialects' own services."""
+    tasks = [asyncio.create_task(graph.use.events.run(), name="events")]
+    return [*tasks, *(asyncio.create_task(_repeat(service), name=service.name) for service in graph.services)]
+
+
+async def _repeat(service: Service) -> None:
+    while True:
+        await asyncio.sleep(service.interval_s)
+        try:
+            await service.work()
+        except Exception:
+            log.exception("%s failed; it is tried again in %g s", service.name, service.interval_s)
 
 
 def _settle_memory() -> None:
@@ -173,6 +213,7 @@ async def _work_until(stop: asyncio.Event, config: Config, graph: Graph, address
         asyncio.create_task(graph.sweeper.run(), name="sweep"),
         asyncio.create_task(use.heartbeats.run(), name="heartbeats"),
         asyncio.create_task(_keep_house(graph), name="housekeeping"),
+        *start_services(graph),
     ]
     advertising = asyncio.create_task(advertise(use, addresses), name="mdns") if config.mdns.enabled else None
     stopping = asyncio.create_task(stop.wait())
@@ -202,6 +243,8 @@ async def _keep_house(graph: Graph) -> None:
         await asyncio.sleep(HOUSEKEEPING_S)
         try:
             await use.offers.expire()
+            await use.codes.expire("offer")
+            await use.tokens.flush()
             await use.confirmations.sweep()
             if graph.sweeper.is_failing:
                 raise MeshError("database_error", "heartbeats can't be written; they are kept in memory")

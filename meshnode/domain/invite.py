@@ -1,7 +1,7 @@
 """The invite: the URL or QR that carries an offer, its secrets in the fragment only. Source: docs/protocol.md, Invite.
 
 Grammar: `https://HOST:PORT/p#CODE.CERT`, CODE = the uuid's 16 bytes, CERT = the first 16 bytes of the
-certificate hash, both base64url without padding.
+certificate hash, both base64url without padding. A phone's invite has `.LINK` behind: the linking code, no dash.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ class Invite:
     port: int
     code: bytes = field(repr=False)
     cert: bytes
+    link: str | None = field(default=None, repr=False)  # a phone's linking code
 
 
 def format_host(host: str) -> str:
@@ -42,6 +43,8 @@ def format_host(host: str) -> str:
 def format_invite(invite: Invite) -> str:
     """The invite as text."""
     secrets = f"{encode_base64url(invite.code)}.{encode_base64url(invite.cert)}"
+    if invite.link is not None:
+        secrets += f".{invite.link.replace('-', '')}"
     return f"https://{format_host(invite.host)}:{invite.port}/p#{secrets}"
 
 

@@ -11,6 +11,7 @@ STALE_INTERVALS: Final = 2.5  # one lost heartbeat and a late one are no news
 OFFLINE_INTERVALS: Final = 6.0
 DEFAULT_INTERVAL_S: Final = 15.0
 PHONE_INTERVAL_S: Final = 60.0
+DEVICE_INTERVAL_S: Final = 60.0  # nobody asks it to speak: stale after 150 s without a request, offline after 360 s
 
 
 def judge(silent_s: float, interval_s: float) -> Status:

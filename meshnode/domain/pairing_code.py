@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, Literal, NamedTuple
 from uuid import UUID
 
 from meshnode.domain.errors import invalid
 
+CodeFormat = Literal["uuid", "short", "legacy"]
+"""uuid: 122 bits or more, nobody guesses it; short: 48 bits; legacy: six digits. The last two count as code-less."""
+
+CODE_FORMATS: Final[tuple[CodeFormat, ...]] = ("uuid", "short", "legacy")
+TOKEN_BYTES: Final = 16
 PIN_DIGITS: Final = 6
 _PIN: Final = re.compile(rf"[0-9]{{{PIN_DIGITS}}}\Z")
+_SHORT: Final = re.compile(r"[0-9a-f]{12}\Z")
+_LINK: Final = re.compile(r"[A-Z]{4}[0-9]{4}\Z")
+_LINK_LETTERS: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ"  # without I and O, which look like digits
 _PIN_BLANKS: Final = str.maketrans("", "", " -\u00a0\u2009")
 
 
@@ -55,3 +63,50 @@ def format_pin(pin: str) -> str:
 def make_code(random: bytes) -> UUID:
     """A uuid4 of 16 random bytes: 122 bits nobody can guess."""
     return UUID(bytes=random[:16], version=4)
+
+
+class SpelledCode(NamedTuple):
+    """A code as it is looked up, and what kind it is."""
+
+    format: CodeFormat
+    text: Secret
+
+
+def parse_code(text: str) -> SpelledCode | None:
+    """The code that a device sent, in any spelling: case and blanks around don't matter; None if it is none."""
+    code = text.strip().lower()
+    if len(code) == PIN_DIGITS:
+        return SpelledCode("legacy", Secret(code)) if _PIN.match(code) else None
+    if _SHORT.match(code):
+        return SpelledCode("short", Secret(code))
+    if not 32 <= len(code) <= 45:
+        return None
+    try:
+        return SpelledCode("uuid", Secret(UUID(code)))
+    except ValueError:
+        return None
+
+
+def make_code_text(kind: CodeFormat, random: bytes) -> Secret | None:
+    """A code of a format from 16 random bytes; None asks for other bytes."""
+    if kind == "legacy":
+        return make_pin(random)
+    return Secret(make_code(random)) if kind == "uuid" else Secret(random[:6].hex())
+
+
+def make_linking_code(random: bytes) -> Secret:
+    """`ABCD-1234`, from eight random bytes."""
+    value = int.from_bytes(random[:8], "big")
+    letters = ""
+    for _ in range(4):
+        value, place = divmod(value, len(_LINK_LETTERS))
+        letters += _LINK_LETTERS[place]
+    return Secret(f"{letters}-{value % 10_000:04d}")
+
+
+def parse_linking_code(text: str) -> Secret:
+    """The linking code a person typed, without its dash. Raises `invalid_params`."""
+    code = text.strip().translate(_PIN_BLANKS).upper()
+    if not _LINK.match(code):
+        raise invalid("linking_code", "four letters and four digits, as ABCD-1234")
+    return Secret(code)

@@ -7,11 +7,13 @@ rights), 1 paired, 2 operator. Source: docs/protocol.md, Trust levels.
 from __future__ import annotations
 
 from enum import Enum, auto
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
 from meshnode.domain.errors import MeshError
+
+ListenerName = Literal["public", "control", "plain"]  # where a request came in
 
 
 class Role(Enum):
@@ -40,6 +42,7 @@ class Need(Enum):
 
     ANYONE = auto()
     PEER = auto()  # a peer's own session: it speaks of itself
+    DEVICE = auto()  # a thin client's own token
     PAIRED = auto()  # any device or peer at level 1, or the owner
     OPERATOR = auto()  # level 2, or the owner
     OWNER = auto()  # the control listener only
@@ -63,6 +66,22 @@ class Action(Enum):
     SET_TRUST = "set_trust"
     UNLOCK_PAIRING = "unlock_pairing"
     RENAME_SELF = "rename_self"
+    READ_METRICS = "read_metrics"
+    READ_API = "read_api"  # /openapi.json
+    # thin clients
+    PAIR_DEVICE = "pair_device"  # ask for or redeem a code, in any dialect
+    REFRESH_TOKEN = "refresh_token"  # noqa: S105 - a name
+    UPDATE_DEVICE = "update_device"  # its own row
+    ANNOUNCE_NODE = "announce_node"
+    QUERY_GRAPHQL = "query_graphql"
+    READ_TRUST_DATA = "read_trust_data"  # what others left for the caller
+    REVOKE_DEVICE = "revoke_device"  # itself; another one is REVOKE_NODE
+    DECIDE_REQUEST = "decide_request"  # list, approve, reject
+    # the socket
+    CONNECT = "connect"
+    DESCRIBE_NODE = "describe_node"
+    SUBSCRIBE = "subscribe"  # which topics: domain/topic.py
+    PUBLISH = "publish"
 
     __hash__ = object.__hash__  # members are single; Enum's own hashes the name, in Python, at every request
 
@@ -83,6 +102,20 @@ NEEDS: Final[dict[Action, Need]] = {
     Action.SET_TRUST: Need.OWNER,
     Action.UNLOCK_PAIRING: Need.OWNER,
     Action.RENAME_SELF: Need.OWNER,
+    Action.READ_METRICS: Need.OPERATOR,
+    Action.READ_API: Need.PAIRED,
+    Action.PAIR_DEVICE: Need.ANYONE,
+    Action.REFRESH_TOKEN: Need.DEVICE,
+    Action.UPDATE_DEVICE: Need.PAIRED,
+    Action.ANNOUNCE_NODE: Need.PAIRED,
+    Action.QUERY_GRAPHQL: Need.PAIRED,
+    Action.READ_TRUST_DATA: Need.PAIRED,
+    Action.REVOKE_DEVICE: Need.PAIRED,
+    Action.DECIDE_REQUEST: Need.OPERATOR,
+    Action.CONNECT: Need.ANYONE,
+    Action.DESCRIBE_NODE: Need.PAIRED,
+    Action.SUBSCRIBE: Need.PAIRED,
+    Action.PUBLISH: Need.PAIRED,
 }
 
 
@@ -92,8 +125,9 @@ def authorise(principal: Principal, action: Action) -> None:
     role = principal.role
     allowed = (
         need is Need.ANYONE
-        or (role is Role.OWNER and need is not Need.PEER)
+        or (role is Role.OWNER and need not in (Need.PEER, Need.DEVICE))
         or (role is Role.PEER and need is Need.PEER and principal.level >= 1)
+        or (role is Role.DEVICE and need is Need.DEVICE and principal.level >= 1)
         or (role in (Role.DEVICE, Role.PEER) and need is Need.PAIRED and principal.level >= 1)
         or (role in (Role.DEVICE, Role.PEER) and need is Need.OPERATOR and principal.level >= 2)
     )

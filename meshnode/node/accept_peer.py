@@ -33,15 +33,8 @@ from meshnode.node.confirm_peer import ConfirmPeer
 from meshnode.node.describe_node import SelfDescription
 from meshnode.node.introduction import Proven, make_introduction, verify_introduction
 from meshnode.node.open_offer import DIALECT, Offers
-from meshnode.node.ports import (
-    AuditEntry,
-    BeginAnswer,
-    Clock,
-    Entropy,
-    FinishAnswer,
-    Store,
-    StoredAnswer,
-)
+from meshnode.node.ports import BeginAnswer, Clock, Entropy, FinishAnswer
+from meshnode.node.tables import AuditEntry, Store, StoredAnswer
 
 
 class AcceptPeer:

@@ -9,12 +9,12 @@ from meshnode.domain.errors import MeshError
 from meshnode.domain.event import Event
 from meshnode.domain.heartbeat import Heartbeat
 from meshnode.domain.liveness import StatusReason
-from meshnode.node.authenticate import Session
 from meshnode.node.describe_node import SelfDescription
 from meshnode.node.event_bus import EventBus
 from meshnode.node.learn_announcement import LearnAnnouncement
 from meshnode.node.ports import Clock
 from meshnode.node.roster import Entry, Roster
+from meshnode.node.session import Session
 
 CLONE_WINDOW_S: Final = 60.0
 TELL_EVERY_S: Final = 2.0  # a log line about one peer
@@ -61,7 +61,7 @@ class AnswerHeartbeat:
 
     def heard(self, entry: Entry) -> None:
         """Authenticated evidence that the node lives; nothing if it was revoked while its beat was under way."""
-        if not entry.is_peer:
+        if not entry.is_paired:
             return
         entry.heard_mono = self._clock.monotonic()
         entry.last_seen = self._clock.now()
@@ -72,7 +72,7 @@ class AnswerHeartbeat:
             self._bus.publish(Event("mesh.node.online", {"id": entry.node.id}))
 
     def lost(self, entry: Entry, reason: StatusReason) -> None:
-        """The node itself said that it leaves, or that it removed us."""
+        """The peer itself said that it leaves, or that it removed us."""
         if not entry.is_peer or (entry.status == "offline" and entry.status_reason == reason):
             return
         if reason == "left":

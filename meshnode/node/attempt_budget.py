@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from meshnode.domain.lockout import Lockout, add_failure, check_unlocked, give_back
-from meshnode.node.ports import Clock, Store, Transaction
+from meshnode.node.ports import Clock
+from meshnode.node.tables import Store, Transaction
 
 BUDGET: Final = "code-less"
 

@@ -1,4 +1,7 @@
-"""Sessions: opened by a signature, then one SHA-256 and one lookup per request. Source: docs/protocol.md, Sessions."""
+"""Who calls: a peer's session, opened by a signature, or a thin client's token; then one SHA-256, one lookup a request.
+
+Source: docs/protocol.md, Sessions.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,6 @@ import hmac
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Final
-
-import msgspec
 
 from meshnode.crypto.jws import verify_jws
 from meshnode.crypto.token import make_token, token_digest
@@ -18,8 +19,10 @@ from meshnode.domain.principal import Principal, Role
 from meshnode.domain.statements import SESSION_TYPE, SessionStatement, decode_statement
 from meshnode.node.confirm_peer import ConfirmPeer
 from meshnode.node.describe_node import SelfDescription
+from meshnode.node.device_tokens import DeviceSession, DeviceTokens
 from meshnode.node.ports import Clock, Entropy, SessionAnswer
 from meshnode.node.roster import Entry, Roster
+from meshnode.node.session import Session
 
 NONCE_S: Final = 30.0
 NONCES_PER_SOURCE: Final = 4
@@ -28,23 +31,21 @@ SESSION_S: Final = 3600.0
 SESSIONS_PER_PEER: Final = 4
 
 
-class Session(msgspec.Struct):
-    """A live token's owner."""
-
-    principal: Principal
-    entry: Entry
-    epoch: int
-    expires_mono: float
-
-
 class Sessions:
-    """Nonces, tokens, and who they belong to; in memory only."""
+    """Nonces and tokens of peers, in memory only; beside them the tokens of thin clients."""
 
     def __init__(
-        self, me: SelfDescription, roster: Roster, confirmations: ConfirmPeer, clock: Clock, entropy: Entropy
+        self,
+        me: SelfDescription,
+        roster: Roster,
+        devices: DeviceTokens,
+        confirmations: ConfirmPeer,
+        clock: Clock,
+        entropy: Entropy,
     ) -> None:
         self._me = me
         self._roster = roster
+        self._devices = devices
         self._confirmations = confirmations
         self._clock = clock
         self._entropy = entropy
@@ -52,6 +53,7 @@ class Sessions:
         self._sessions: dict[bytes, Session] = {}
         self._of_peer: dict[str, list[bytes]] = {}
         self.on_opened: Callable[[Entry, int], Awaitable[None]] | None = None
+        self.on_device: Callable[[Entry], None] = lambda _: None  # a thin client has shown itself
 
     # ── opening ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -138,11 +140,23 @@ class Sessions:
         digest = token_digest(token)
         session = self._sessions.get(digest)
         if session is None:
-            raise MeshError("token_expired", "the token is not valid (any more)")
+            device = self._devices.find(digest)
+            if device is None:
+                raise MeshError("token_expired", "the token is not valid (any more)")
+            self.on_device(device.entry)
+            return device
         if self._clock.monotonic() >= session.expires_mono:
             self._forget(session.principal.node_id or "", digest)
             raise MeshError("token_expired", "the session has expired")
         return session
+
+    def is_live(self, session: Session) -> bool:
+        """Whether the session's token still counts, for who holds a connection opened with it."""
+        if isinstance(session, DeviceSession):
+            return self._devices.is_live(session)
+        return self._clock.monotonic() < session.expires_mono and any(
+            self._sessions.get(digest) is session for digest in self._of_peer.get(session.entry.node.id, [])
+        )
 
     def _forget(self, node_id: str, digest: bytes) -> None:
         self._sessions.pop(digest, None)
@@ -154,9 +168,11 @@ class Sessions:
         """A node was revoked or paired anew: its tokens die at once."""
         for digest in self._of_peer.pop(node_id, []):
             self._sessions.pop(digest, None)
+        self._devices.end(node_id)
 
     def set_level(self, node_id: str, level: int) -> None:
         """A node's trust level changed: its live tokens follow."""
         for digest in self._of_peer.get(node_id, []):
             session = self._sessions[digest]
             session.principal = Principal(Role.PEER, node_id, level)
+        self._devices.set_level(node_id, level)

@@ -20,8 +20,9 @@ from meshnode.domain.statements import PAIRING_TYPE, PairingAck, decode_statemen
 from meshnode.node.describe_node import SelfDescription
 from meshnode.node.event_bus import EventBus
 from meshnode.node.open_offer import DIALECT, Offers
-from meshnode.node.ports import AuditEntry, Clock, Store, StoredAnswer, Transaction
+from meshnode.node.ports import Clock
 from meshnode.node.roster import Roster
+from meshnode.node.tables import AuditEntry, Store, StoredAnswer, Transaction
 
 log = logging.getLogger(__name__)
 

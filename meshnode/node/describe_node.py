@@ -27,8 +27,9 @@ from meshnode.domain.identity import Identity, Kind
 from meshnode.domain.pairing import OfferState
 from meshnode.domain.peer import MeshNode
 from meshnode.node.event_bus import EventBus
-from meshnode.node.ports import Clock, Store, Transaction
+from meshnode.node.ports import Clock
 from meshnode.node.roster import Roster
+from meshnode.node.tables import Store, Transaction
 
 RAISE_AHEAD_MAX: Final = 2**33  # seconds: a lying peer can't use up the counter, and time makes good its lie
 RAISE_EVERY_S: Final = 10.0  # two lying peers can't keep us busy

@@ -38,18 +38,9 @@ from meshnode.node.describe_node import SelfDescription
 from meshnode.node.event_bus import EventBus
 from meshnode.node.introduction import Proven, make_introduction, verify_introduction
 from meshnode.node.open_offer import DIALECT
-from meshnode.node.ports import (
-    AuditEntry,
-    BeginAnswer,
-    Clock,
-    Contact,
-    Destination,
-    FinishAnswer,
-    PeerClient,
-    PendingAck,
-    Store,
-)
+from meshnode.node.ports import BeginAnswer, Clock, Contact, Destination, FinishAnswer, PeerClient
 from meshnode.node.roster import Roster
+from meshnode.node.tables import AuditEntry, PendingAck, Store
 
 REPEAT_EVERY_S: Final = 0.5
 BUSY_WAIT_MAX_S: Final = 31.0  # a slot is held ten seconds at most, a place to begin thirty

@@ -10,8 +10,9 @@ from meshnode.domain.errors import MeshError, invalid
 from meshnode.domain.event import Event
 from meshnode.domain.peer import update_from
 from meshnode.node.event_bus import EventBus
-from meshnode.node.ports import Clock, Store
+from meshnode.node.ports import Clock
 from meshnode.node.roster import Entry
+from meshnode.node.tables import Store
 
 LEARN_EVERY_S: Final = 1.0  # each new one is a durable write
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 
+from meshnode.domain.device_code import DeviceCode
 from meshnode.domain.errors import MeshError, invalid
 from meshnode.domain.event import Event
 from meshnode.domain.identity import is_made_id
@@ -13,11 +15,13 @@ from meshnode.domain.principal import Action, Principal, Role, authorise_target
 from meshnode.domain.untrusted_text import clean_text
 from meshnode.node.authenticate import Sessions
 from meshnode.node.confirm_peer import ConfirmPeer
+from meshnode.node.device_codes import DeviceCodes
 from meshnode.node.event_bus import EventBus
 from meshnode.node.exchange_heartbeats import ExchangeHeartbeats
 from meshnode.node.join_peer import JoinPeer
-from meshnode.node.ports import AuditEntry, Clock, Connections, Store
+from meshnode.node.ports import Clock, Connections
 from meshnode.node.roster import Entry, Roster
+from meshnode.node.tables import AuditEntry, Store
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +36,7 @@ class ManageNodes:
         heartbeats: ExchangeHeartbeats,
         confirmations: ConfirmPeer,
         joining: JoinPeer,
+        codes: DeviceCodes,
         connections: Connections,
         store: Store,
         clock: Clock,
@@ -42,6 +47,7 @@ class ManageNodes:
         self._heartbeats = heartbeats
         self._confirmations = confirmations
         self._joining = joining
+        self._codes = codes
         self._connections = connections
         self._store = store
         self._clock = clock
@@ -86,36 +92,75 @@ class ManageNodes:
         self._sessions.set_level(node.id, level)
         return node
 
-    async def revoke(self, by: Principal, reference: str) -> MeshNode:
-        """End a node's trust at once: commit, then its tokens, sockets and pending beats die, then this returns."""
+    async def revoke(self, by: Principal, reference: str, *, keeps_introduced: bool = False) -> MeshNode:
+        """End a node's trust at once, and that of what it introduced.
+
+        Commit, then tokens, sockets, open codes and pending beats die, then this returns.
+        """
         entry = self._other(by, Action.REVOKE_NODE, reference)
+        revoked = await self._revoke(entry, "owner" if by.role is Role.OWNER else by.node_id, keeps_introduced)
+        for row in revoked:
+            await self.hang_up(row.id, "revoked")
+        return revoked[0] if revoked else entry.snapshot()
+
+    async def revoke_itself(self, by: Principal) -> MeshNode:
+        """A device gives its own trust up; what it introduced stays. `hang_up` once it has its answer."""
+        entry = self._roster.get(by.node_id or "")
+        if entry is None or entry.node.is_current:
+            raise MeshError("node_unknown", "only a known device can revoke itself")
+        await self._revoke(entry, by.node_id, keeps_introduced=True)
+        return entry.snapshot()
+
+    async def hang_up(self, node_id: str, reason: str) -> None:
+        """Close every connection of a node."""
+        await self._connections.close(node_id, reason)
+
+    async def _revoke(self, entry: Entry, revoked_by: str | None, keeps_introduced: bool) -> Sequence[MeshNode]:
         if entry.node.trust == "revoked":
-            return entry.snapshot()
-        node_id = entry.node.id
+            return ()
         now = self._clock.now()
+        revoked: list[MeshNode] = []
+        ended: list[DeviceCode] = []
         async with self._store.write() as tx:
-            row = await tx.nodes.get(node_id)
-            if row is None:
-                raise MeshError("node_unknown", f"{node_id} is gone")
-            revoked = replace(
-                row,
-                trust="revoked",
-                trust_level=0,
-                status="offline",
-                status_reason=None,
-                last_seen=entry.last_seen,
-                revoked_at=now,
-                revoked_by="owner" if by.role is Role.OWNER else by.node_id,
-            )
-            await tx.nodes.upsert(revoked)
-            await tx.acks.delete(node_id)
-            await self._confirmations.drop(tx, node_id)
-            await tx.audit.append(_entry(now, "node.revoked", revoked))
-        self._end(node_id)
-        self._roster.put(revoked, self._clock.monotonic())
-        log.info("revoked %s (%s)", revoked.label, node_id)
-        self._bus.publish(Event("mesh.node.revoked", {"id": node_id}))
+            for one in [entry] if keeps_introduced else self._with_introduced(entry):
+                row = await tx.nodes.get(one.node.id)
+                if row is None:
+                    continue
+                revoked.append(
+                    replace(
+                        row,
+                        trust="revoked",
+                        trust_level=0,
+                        status="offline",
+                        status_reason=None,
+                        last_seen=one.last_seen,
+                        revoked_at=now,
+                        revoked_by=revoked_by,
+                    )
+                )
+                await tx.nodes.upsert(revoked[-1])
+                await tx.tokens.revoke_all(row.id, now)
+                ended += await self._codes.end_of_device(tx, row.id)
+                await tx.acks.delete(row.id)
+                await self._confirmations.drop(tx, row.id)
+                await tx.audit.append(_entry(now, "node.revoked", revoked[-1]))
+        if not revoked:
+            raise MeshError("node_unknown", f"{entry.node.id} is gone")
+        for row in revoked:
+            self._end(row.id)
+            self._roster.put(row, self._clock.monotonic())
+            log.info("revoked %s (%s)", row.label, row.id)
+            self._bus.publish(Event("mesh.node.revoked", {"id": row.id}))
+        for code in ended:
+            self._codes.update(code)
         return revoked
+
+    def _with_introduced(self, entry: Entry) -> Sequence[Entry]:
+        """The entry, and whoever came in by it, directly or not."""
+        found = [entry]
+        for one in found:  # grows while it is walked
+            found += [e for e in self._roster if e.node.introduced_by == one.node.id and e.is_paired and e not in found]
+        return found
 
     async def forget(self, by: Principal, reference: str) -> MeshNode:
         """Delete a node's row; it is a stranger then, with no rights and no history."""
@@ -123,17 +168,20 @@ class ManageNodes:
         node = entry.snapshot()
         async with self._store.write() as tx:
             await tx.nodes.delete(node.id)
+            ended = await self._codes.end_of_device(tx, node.id)
             await tx.acks.delete(node.id)
             await self._confirmations.drop(tx, node.id)
             await tx.audit.append(_entry(self._clock.now(), "node.forgotten", node))
         self._end(node.id)
+        for code in ended:
+            self._codes.update(code)
         self._roster.remove(node.id)
         self._bus.publish(Event("mesh.node.updated", {"id": node.id}))
+        await self.hang_up(node.id, "forgotten")
         return node
 
     def _end(self, node_id: str) -> None:
         self._sessions.end(node_id)
-        self._connections.close(node_id)
         self._roster.drop_beats(node_id)
         self._heartbeats.remove(node_id)
         self._joining.pending.discard(node_id)

@@ -15,7 +15,8 @@ from meshnode.domain.event import Event
 from meshnode.domain.pairing import Offer, OfferState, Way, check_open
 from meshnode.domain.pairing_code import Secret, make_code, make_pin
 from meshnode.node.event_bus import EventBus
-from meshnode.node.ports import AuditEntry, Clock, Entropy, Store
+from meshnode.node.ports import Clock, Entropy
+from meshnode.node.tables import AuditEntry, Store
 
 DIALECT: Final = "mesh"
 _REMEMBERED: Final = 8  # closed offers whose codes still get the right refusal

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-import msgspec
-
 from meshnode.domain.heartbeat import Heartbeat
-from meshnode.domain.liveness import Status, StatusReason
-from meshnode.domain.lockout import Lockout
-from meshnode.domain.pairing import Offer, Way
+from meshnode.domain.pairing import Way
 from meshnode.domain.pairing_code import Secret
-from meshnode.domain.peer import MeshNode
 
 
 class Clock(Protocol):
@@ -38,156 +30,14 @@ class Entropy(Protocol):
         """A number in [0, 1), for jitter."""
 
 
-# ── records of the store ───────────────────────────────────────────────────────────────────────────────────────────
-
-
-class Beat(NamedTuple):
-    """What a heartbeat changes in a row."""
-
-    id: str
-    status: Status
-    status_reason: StatusReason | None
-    last_seen: datetime | None
-    epoch: int
-    sequence: int
-    hostname: str
-    port: int
-
-
-@dataclass(frozen=True, slots=True)
-class StoredOffer:
-    """An offer as stored; `sealed` opens to its PIN, None once the offer is over."""
-
-    offer: Offer
-    sealed: bytes | None = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredAnswer:
-    """What `finish` answered, and to whom; kept until acknowledged or dropped."""
-
-    offer_id: str
-    offer_created_at: datetime
-    sid: bytes
-    finish_sha256: bytes
-    finish_answer: bytes | None = field(repr=False)  # the sealed answer; None once confirmed
-    peer_id: str
-    peer_key: bytes
-    peer_hostname: str
-    peer_announcement: str
-    answered_at: datetime
-    is_confirmed: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PendingAck:
-    """An acknowledge of ours that the host has not answered; `before` is the row to go back to if it refuses."""
-
-    peer_id: str
-    sid: bytes
-    jws: str
-    before: MeshNode | None
-    created_at: datetime
-
-
-class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the audit log."""
-
-    at: datetime
-    event: str
-    dialect: str
-    node_id: str | None = None
-    node_name: str | None = None
-    address: str | None = None
-    detail: str | None = None
-    times: int = 1
-    is_failure: bool = False
-
-
-# ── the store ──────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class NodeTable(Protocol):
-    """`mesh_nodes`."""
-
-    async def get(self, node_id: str) -> MeshNode | None: ...
-    async def by_key(self, public_key: bytes) -> MeshNode | None: ...
-    async def all(self) -> list[MeshNode]: ...
-    async def upsert(self, node: MeshNode) -> None: ...
-    async def delete(self, node_id: str) -> None: ...
-    async def drop_other_selves(self, node_id: str) -> None: ...
-    async def flush(self, beats: Iterable[Beat]) -> None: ...
-
-
-class CodeTable(Protocol):
-    """`pairing_codes`."""
-
-    async def insert_offer(self, offer: Offer, dialect: str, code_digest: bytes, sealed: bytes) -> None: ...
-    async def offer(self, offer_id: str, dialect: str) -> StoredOffer | None: ...
-    async def open_offer(self, dialect: str) -> StoredOffer | None: ...
-    async def code_digest(self, offer_id: str) -> bytes | None: ...
-    async def save_offer(self, offer: Offer) -> None: ...
-    async def consume_offer(self, offer: Offer, answer: StoredAnswer) -> bool: ...
-    async def answer(self, sid: bytes) -> StoredAnswer | None: ...
-    async def unconfirmed_answers(self, answered_before: datetime | None = None) -> list[StoredAnswer]: ...
-    async def confirm_answer(self, sid: bytes, now: datetime) -> None: ...
-    async def drop_answer(self, sid: bytes) -> None: ...
-    async def delete_before(self, created_before: datetime) -> None: ...
-
-
-class AckTable(Protocol):
-    """`pending_acks`."""
-
-    async def put(self, ack: PendingAck) -> None: ...
-    async def get(self, peer_id: str) -> PendingAck | None: ...
-    async def all(self) -> list[PendingAck]: ...
-    async def delete(self, peer_id: str) -> None: ...
-
-
-class AttemptTable(Protocol):
-    """`failed_attempts`."""
-
-    async def get(self, budget: str) -> Lockout: ...
-    async def put(self, budget: str, lockout: Lockout) -> None: ...
-
-
-class AuditTable(Protocol):
-    """`audit_log`."""
-
-    async def append(self, entry: AuditEntry) -> None: ...
-    async def latest(self, limit: int) -> list[AuditEntry]: ...
-
-
-class Transaction(Protocol):
-    """The tables, within one transaction."""
-
-    @property
-    def nodes(self) -> NodeTable: ...
-    @property
-    def codes(self) -> CodeTable: ...
-    @property
-    def acks(self) -> AckTable: ...
-    @property
-    def attempts(self) -> AttemptTable: ...
-    @property
-    def audit(self) -> AuditTable: ...
-
-
-class Store(Protocol):
-    """The database: one guarded writer, separate readers."""
-
-    def write(self, *, durable: bool = True) -> AbstractAsyncContextManager[Transaction]:
-        """One transaction; committed when the block ends. Raises `database_error`."""
-
-    def read(self) -> AbstractAsyncContextManager[Transaction]:
-        """The tables as last committed. Raises `database_error`."""
-
-
 class Connections(Protocol):
     """The open sockets of authenticated nodes."""
 
-    def close(self, node_id: str) -> None:
-        """End every socket of a node, now."""
+    async def close(self, node_id: str, reason: str) -> None:
+        """End every connection of a node, its WebSockets with the reason; within about a second."""
+
+    async def end_sockets(self, node_id: str, reason: str) -> None:
+        """Close the node's WebSockets with a reason; its other connections live on."""
 
 
 # ── other nodes ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -12,8 +12,9 @@ from meshnode.crypto.jws import verify_jws
 from meshnode.domain.base64url import encode_base64url
 from meshnode.domain.errors import MeshError
 from meshnode.domain.statements import IDENTITY_TYPE, IdentityStatement, decode_statement
-from meshnode.node.ports import Entropy, PeerClient, Store
+from meshnode.node.ports import Entropy, PeerClient
 from meshnode.node.roster import Entry
+from meshnode.node.tables import Store
 
 log = logging.getLogger(__name__)
 

@@ -14,6 +14,7 @@ class ReportStatus(msgspec.Struct):
 
     roster: Roster
     listeners: list[str] = msgspec.field(default_factory=list)
+    plain_port: int | None = None  # of the listener without TLS
     is_ready: bool = False
     _degraded: dict[str, str] = msgspec.field(default_factory=dict)
 

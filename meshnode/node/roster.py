@@ -10,9 +10,9 @@ from datetime import datetime
 from meshnode.domain.announcement import Announcement, announcement_sha256, decode_announcement
 from meshnode.domain.base64url import decode_base64url
 from meshnode.domain.errors import MeshError
-from meshnode.domain.liveness import DEFAULT_INTERVAL_S, Status, StatusReason
+from meshnode.domain.liveness import DEFAULT_INTERVAL_S, DEVICE_INTERVAL_S, Status, StatusReason
 from meshnode.domain.peer import MeshNode
-from meshnode.node.ports import Beat
+from meshnode.node.tables import Beat
 
 
 class Entry:
@@ -30,12 +30,14 @@ class Entry:
         "node",
         "port",
         "sequence",
+        "sockets",
         "status",
         "status_reason",
         "told_mono",
     )
 
     def __init__(self, node: MeshNode, heard_mono: float) -> None:
+        self.sockets = 0  # of a thin client, open now
         self.epochs_seen: tuple[tuple[int, float], ...] = ()
         self.learned_mono = self.told_mono = -math.inf  # of its last new announcement, of our last word about it
         self.start_over(node, heard_mono)
@@ -67,12 +69,19 @@ class Entry:
     @property
     def interval_s(self) -> float:
         """How often this node promised to speak."""
-        return self.announcement.interval_s if self.announcement else DEFAULT_INTERVAL_S
+        if self.announcement is not None:
+            return self.announcement.interval_s
+        return DEFAULT_INTERVAL_S if self.node.public_key is not None else DEVICE_INTERVAL_S
 
     @property
     def is_peer(self) -> bool:
         """Whether it is a paired node with a key: somebody to exchange heartbeats with."""
-        return self.node.trust == "paired" and self.node.public_key is not None
+        return self.is_paired and self.node.public_key is not None
+
+    @property
+    def is_paired(self) -> bool:
+        """Whether it is trusted: a peer or a thin client."""
+        return self.node.trust == "paired"
 
     def snapshot(self) -> MeshNode:
         """The node as of now."""

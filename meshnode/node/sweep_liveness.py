@@ -10,8 +10,9 @@ from typing import Final
 from meshnode.domain.event import Event
 from meshnode.domain.liveness import STALE_INTERVALS, judge, next_verdict_s
 from meshnode.node.event_bus import EventBus
-from meshnode.node.ports import Clock, Store
+from meshnode.node.ports import Clock
 from meshnode.node.roster import Entry, Roster
+from meshnode.node.tables import Store
 
 FLUSH_S: Final = 1.0  # a crash may lose this much of last_seen, never a pairing
 _SLACK_S: Final = 0.02
@@ -34,7 +35,7 @@ class SweepLiveness:
     def watch(self, node_id: str) -> None:
         """Judge this node from now on."""
         entry = self._roster.get(node_id)
-        if entry is not None and entry.is_peer and node_id not in self._watched:
+        if entry is not None and entry.is_paired and node_id not in self._watched:
             self._watched.add(node_id)
             heapq.heappush(self._due, (self._clock.monotonic(), node_id))
 
@@ -44,7 +45,7 @@ class SweepLiveness:
         while self._due and self._due[0][0] <= now:
             _, node_id = heapq.heappop(self._due)
             entry = self._roster.get(node_id)
-            if entry is None or not entry.is_peer:
+            if entry is None or not entry.is_paired:
                 self._watched.discard(node_id)
                 continue
             wait = self._judge(entry, now)
@@ -52,6 +53,8 @@ class SweepLiveness:
         return self._due[0][0] - now if self._due else FLUSH_S
 
     def _judge(self, entry: Entry, now: float) -> float:
+        if entry.sockets:
+            entry.heard_mono = now
         silent = now - entry.heard_mono
         verdict = judge(silent, entry.interval_s)
         rank = ("online", "stale", "offline")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import msgspec
 
@@ -11,16 +12,23 @@ from meshnode.node.answer_heartbeat import AnswerHeartbeat
 from meshnode.node.attempt_budget import AttemptBudget
 from meshnode.node.authenticate import Sessions
 from meshnode.node.confirm_peer import ConfirmPeer
+from meshnode.node.counters import Counters
+from meshnode.node.decide_request import Requests
 from meshnode.node.describe_node import SelfDescription
+from meshnode.node.device_codes import DeviceCodes
+from meshnode.node.device_tokens import DeviceTokens
 from meshnode.node.discover_peers import DiscoverPeers
 from meshnode.node.event_bus import EventBus
+from meshnode.node.event_stream import EventStream
 from meshnode.node.exchange_heartbeats import ExchangeHeartbeats
 from meshnode.node.join_peer import JoinPeer
 from meshnode.node.manage_nodes import ManageNodes
 from meshnode.node.open_offer import Offers
-from meshnode.node.ports import Clock, Store
+from meshnode.node.ports import Clock, Entropy
+from meshnode.node.redeem_code import RedeemCode
 from meshnode.node.rename_self import RenameSelf
 from meshnode.node.report_status import ReportStatus
+from meshnode.node.tables import Store
 
 
 class UseCases(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,10 +45,20 @@ class UseCases(msgspec.Struct, frozen=True, kw_only=True):
     heartbeats: ExchangeHeartbeats
     discovery: DiscoverPeers
     nodes: ManageNodes
+    codes: DeviceCodes
+    redeeming: RedeemCode
+    requests: Requests
+    tokens: DeviceTokens
+    events: EventStream
+    counters: Counters
     renaming: RenameSelf
     status: ReportStatus
     store: Store
     clock: Clock
+    entropy: Entropy
     bus: EventBus
     offer_s: float
-    invite_url: Callable[[bytes], str]  # of an offer's code
+    invite_url: Callable[[bytes, str | None], str]  # of an offer's code, and its linking code if it has one
+    best_address: Callable[[], str]  # of ours, for an offer that names one
+    # dialect → how to open an offer of it; filled when the dialects are served
+    openers: dict[str, Callable[[float | None], Awaitable[dict[str, Any]]]] = msgspec.field(default_factory=dict)

@@ -7,7 +7,7 @@ from typing import Final
 import aiosqlite
 
 from meshnode.domain.timestamps import format_time, parse_time
-from meshnode.node.ports import AuditEntry
+from meshnode.node.tables import AuditEntry
 
 ROWS_MAX: Final = 20_000
 TRIM_EVERY: Final = 64  # rows; trimming at each one would cost every pairing two trips to the database

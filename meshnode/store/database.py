@@ -17,10 +17,13 @@ import aiosqlite
 
 from meshnode.domain.errors import MeshError
 from meshnode.store.audit_log import AuditLog
+from meshnode.store.device_codes import DeviceCodes
+from meshnode.store.device_tokens import DeviceTokens
 from meshnode.store.failed_attempts import FailedAttempts
 from meshnode.store.mesh_nodes import MeshNodes
 from meshnode.store.pairing_codes import PairingCodes
 from meshnode.store.pending_acks import PendingAcks
+from meshnode.store.trust_relationships import TrustRelationships
 
 _PRAGMAS = ("PRAGMA foreign_keys=ON", "PRAGMA busy_timeout=5000", "PRAGMA synchronous=FULL")
 
@@ -28,11 +31,14 @@ _PRAGMAS = ("PRAGMA foreign_keys=ON", "PRAGMA busy_timeout=5000", "PRAGMA synchr
 class Transaction:
     """The tables, within one transaction or one read."""
 
-    __slots__ = ("acks", "attempts", "audit", "codes", "nodes")
+    __slots__ = ("acks", "attempts", "audit", "codes", "device_codes", "nodes", "tokens", "trust")
 
     def __init__(self, connection: aiosqlite.Connection) -> None:
         self.nodes = MeshNodes(connection)
         self.codes = PairingCodes(connection)
+        self.device_codes = DeviceCodes(connection)
+        self.tokens = DeviceTokens(connection)
+        self.trust = TrustRelationships(connection)
         self.acks = PendingAcks(connection)
         self.attempts = FailedAttempts(connection)
         self.audit = AuditLog(connection)

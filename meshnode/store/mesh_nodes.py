@@ -13,7 +13,7 @@ import msgspec
 from meshnode.domain.capability import Capability
 from meshnode.domain.peer import MeshNode
 from meshnode.domain.timestamps import format_time, parse_time
-from meshnode.node.ports import Beat
+from meshnode.node.tables import Beat
 
 COLUMNS: Final = (
     "id", "name", "hostname", "port", "status", "capabilities", "last_seen", "created_at", "metadata", "is_current",

@@ -10,7 +10,7 @@ import aiosqlite
 
 from meshnode.domain.pairing import Offer, OfferState
 from meshnode.domain.timestamps import format_time, parse_time
-from meshnode.node.ports import StoredAnswer, StoredOffer
+from meshnode.node.tables import StoredAnswer, StoredOffer
 
 _OFFER: Final = (
     "SELECT id, state, sealed, pin_attempts, invite_attempts, expires_at, created_at FROM pairing_codes "

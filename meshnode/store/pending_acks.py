@@ -10,7 +10,7 @@ import aiosqlite
 from meshnode.domain.base64url import decode_base64url, encode_base64url
 from meshnode.domain.peer import MeshNode
 from meshnode.domain.timestamps import format_time, parse_time
-from meshnode.node.ports import PendingAck
+from meshnode.node.tables import PendingAck
 from meshnode.store.mesh_nodes import COLUMNS, decode_row, encode_row
 
 _BINARY: Final = ("public_key", "tls_sha256")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from typing import Any, Final
 
 import orjson
@@ -24,8 +25,8 @@ _BY_STATUS: Final = {
 }
 
 
-def problem_response(error: MeshError) -> web.Response:
-    """The answer to a refused request."""
+def problem_response(error: MeshError, members: Mapping[str, Any] | None = None) -> web.Response:
+    """The answer to a refused request; `members` are what a dialect's own clients read besides."""
     body: dict[str, Any] = {
         "type": "about:blank",
         "title": error.code.replace("_", " "),
@@ -34,6 +35,7 @@ def problem_response(error: MeshError) -> web.Response:
         "detail": error.detail,
         "next_step": error.next_step,
         **error.members,
+        **(members or {}),
     }
     headers = {"Cache-Control": "no-store"}
     if error.retry_after_s is not None:

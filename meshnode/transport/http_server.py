@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, Final, Literal
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, Final
 
 import msgspec
 import orjson
 from aiohttp import web
 
-from meshnode.crypto.token import is_same_token
 from meshnode.domain.errors import MeshError, invalid
-from meshnode.domain.principal import ANONYMOUS, OWNER, Action, Principal, Role, authorise
-from meshnode.domain.rate_limit import Rate, RateLimiter
-from meshnode.domain.source_address import IPNetwork, is_local, parse_ip, source_key
-from meshnode.node.authenticate import Session, Sessions
+from meshnode.domain.principal import Action, ListenerName, Principal, Role
+from meshnode.domain.source_address import parse_ip, source_key
+from meshnode.node.authenticate import Sessions
+from meshnode.node.session import Session
+from meshnode.transport.gate import Gate, Policy
 from meshnode.transport.http_problem import JSON, problem_response
 from meshnode.transport.tls_listener import AdmittedHandler, TlsContexts
 
 BODY_BEFORE_MAX: Final = 8 * 1024  # bytes before authentication
 BODY_AFTER_MAX: Final = 1024 * 1024
 BODY_S: Final = 5.0
-_FORWARDING: Final = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP")
 
 log = logging.getLogger(__name__)
-
-ListenerName = Literal["public", "control"]
 
 
 class Call(msgspec.Struct):
@@ -38,12 +35,22 @@ class Call(msgspec.Struct):
     session: Session | None
     address: str  # of the caller
     tls: TlsContexts | None
+    listener: ListenerName
+    is_remote: bool = False  # a trusted proxy spoke for the caller
+    local_refusal: MeshError | None = None  # on a socket: why it may not call what is for the local network
     body: Any = None
 
     @property
     def certificate_hash(self) -> bytes:
         """SHA-256 of the certificate served on this very connection."""
         return bytes(32) if self.tls is None else self.tls.hash_of(self.request.transport)
+
+    @property
+    def reached_at(self) -> tuple[str, int]:
+        """Our own address and port on this connection: where the caller reaches us."""
+        name = self.request.transport.get_extra_info("sockname") if self.request.transport is not None else None
+        host, port = name[:2] if name else ("localhost", 0)
+        return str(parse_ip(host)) if name else host, port
 
     @property
     def source(self) -> str:
@@ -61,104 +68,10 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     body: Any = None  # a msgspec decoder; None = no body is read
     listeners: frozenset[ListenerName] = frozenset({"public"})
     is_local_only: bool = False
-
-
-class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """What the owner configured about callers."""
-
-    lan_only: bool
-    allowed_networks: tuple[IPNetwork, ...]
-    trusted_proxies: tuple[IPNetwork, ...]
-    on_link: Callable[[], Sequence[IPNetwork]]
-    anonymous_rate: Rate
-
-
-class Gate:
-    """Judges the callers of one listener."""
-
-    def __init__(
-        self, name: ListenerName, sessions: Sessions, policy: Policy, tls: TlsContexts | None, owner_digest: bytes
-    ) -> None:
-        self._name = name
-        self._sessions = sessions
-        self._policy = policy
-        self._tls = tls
-        self._owner_digest = owner_digest
-        self._limiter = RateLimiter(policy.anonymous_rate)
-        self.hosts: frozenset[str] = frozenset()  # what Host may say on the control listener
-
-    def admit(self, request: web.Request, route: Route) -> Call:
-        """The call, if the caller may make it. Raises the refusal."""
-        if self._name == "control":
-            self._check_local_page(request)
-        peer = request.transport.get_extra_info("peername") if request.transport is not None else None
-        if peer is None:
-            raise MeshError("request_timeout", "the connection is gone")
-        address = peer[0]
-        if route.is_local_only and self._policy.lan_only:
-            address = self._local_address(request, address)
-        try:
-            principal, session = self._authenticate(request)
-            authorise(principal, route.action)
-        except MeshError:
-            self._limit(address)  # a wrong token is no token
-            raise
-        if principal.role is Role.ANONYMOUS:
-            self._limit(address)
-        elif isinstance(request.protocol, AdmittedHandler):
-            request.protocol.authenticated(principal.node_id)
-        return Call(request, principal, session, address, self._tls)
-
-    def _limit(self, address: str) -> None:
-        """Count a request without a good token. Raises `rate_limited`."""
-        wait = self._limiter.wait_s(source_key(address), asyncio.get_running_loop().time())
-        if wait:
-            raise MeshError("rate_limited", "too many requests without a token", retry_after_s=wait)
-
-    def _authenticate(self, request: web.Request) -> tuple[Principal, Session | None]:
-        header = request.headers.get("Authorization")
-        if header is None:
-            return ANONYMOUS, None
-        scheme, _, token = header.partition(" ")
-        if scheme not in ("Bearer", "Device") or not token:
-            raise MeshError("token_required", "Authorization must be `Bearer TOKEN` or `Device TOKEN`")
-        if self._name == "control":
-            if not is_same_token(token, self._owner_digest):
-                raise MeshError("token_required", "that is not the owner's token of this run")
-            return OWNER, None
-        session = self._sessions.find(token)
-        return session.principal, session
-
-    def _check_local_page(self, request: web.Request) -> None:
-        """A page on another site, or a name that was pointed at us, must not reach the control listener."""
-        if request.headers.get("Host", "").lower() not in self.hosts:
-            raise MeshError("bad_origin", "this Host is not the control listener's")
-        origin = request.headers.get("Origin")
-        if origin is not None and origin.removeprefix("http://").lower() not in self.hosts:
-            raise MeshError("bad_origin", "requests from other sites are refused")
-
-    def _local_address(self, request: web.Request, address: str) -> str:
-        policy = self._policy
-        forwarded = any(name in request.headers for name in _FORWARDING)
-        if forwarded:
-            if not _within(address, policy.trusted_proxies):
-                raise MeshError("proxy_not_configured", "forwarding headers came from an unknown proxy")
-            hops = [hop.strip() for hop in ",".join(request.headers.getall("X-Forwarded-For", [])).split(",")]
-            untrusted = [hop for hop in hops if hop and not _within(hop, policy.trusted_proxies)]
-            if not untrusted:
-                raise MeshError("proxy_not_configured", "the proxy does not say for whom it asks")
-            address = untrusted[-1]
-        if not is_local(address, policy.on_link(), policy.allowed_networks):
-            raise MeshError("not_local", "pairing is answered on the local network only")
-        return address
-
-
-def _within(address: str, networks: Iterable[IPNetwork]) -> bool:
-    try:
-        ip = parse_ip(address)
-    except ValueError:
-        return False
-    return any(ip.version == network.version and ip in network for network in networks)
+    body_max: int | None = None  # bytes before authentication, where it must be more than elsewhere
+    refusal: Callable[[MeshError], Mapping[str, Any]] | None = None  # what a dialect's own clients read in a problem
+    result: Any = None  # the type of the answer, for /openapi.json
+    query: Mapping[str, str] = msgspec.field(default_factory=dict)  # parameter → what it is
 
 
 async def _read_body(request: web.Request, limit: int) -> bytes:
@@ -205,18 +118,25 @@ def _encode(result: Any) -> bytes:
     return orjson.dumps(result, default=msgspec.to_builtins)
 
 
-def _answerer(route: Route, gate: Gate) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+def _answerer(
+    route: Route, gate: Gate, tls: TlsContexts | None
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     """The aiohttp handler of a route."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
         protocol = request.protocol
         visitor = protocol.visitor if isinstance(protocol, AdmittedHandler) else None
         try:
-            call = gate.admit(request, route)
+            admitted = gate.admit(request, route.action, is_local_only=route.is_local_only)
+            call = Call(
+                request, admitted.principal, admitted.session, admitted.address, tls, gate.name, admitted.is_remote,
+                admitted.local_refusal,
+            )  # fmt: skip
             if visitor is not None:
                 visitor.is_busy = True
             if route.body is not None:
-                limit = BODY_BEFORE_MAX if call.principal.role is Role.ANONYMOUS else BODY_AFTER_MAX
+                before = route.body_max or BODY_BEFORE_MAX
+                limit = before if call.principal.role is Role.ANONYMOUS else BODY_AFTER_MAX
                 call.body = _decode(request, route, await _read_body(request, limit))
             if isinstance(protocol, AdmittedHandler):
                 protocol.first_request_complete()
@@ -225,7 +145,7 @@ def _answerer(route: Route, gate: Gate) -> Callable[[web.Request], Awaitable[web
                 return result
             return web.Response(body=_encode(result), content_type=JSON)
         except MeshError as error:
-            return problem_response(error)
+            return problem_response(error, route.refusal(error) if route.refusal is not None else None)
         except (web.HTTPException, ConnectionError):
             raise  # aiohttp's own; AdmittedHandler answers it
         except Exception:
@@ -248,9 +168,9 @@ def build_app(
     owner_digest: bytes = b"",
 ) -> tuple[web.Application, Gate]:
     """The application of one listener, and the gate whose `hosts` are set once its port is known."""
-    gate = Gate(name, sessions, policy, tls, owner_digest)
+    gate = Gate(name, sessions, policy, owner_digest)
     app = web.Application(client_max_size=BODY_AFTER_MAX)
     for route in routes:
         if name in route.listeners:
-            app.router.add_route(route.method, route.path, _answerer(route, gate))
+            app.router.add_route(route.method, route.path, _answerer(route, gate, tls))
     return app, gate

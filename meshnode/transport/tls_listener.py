@@ -269,6 +269,7 @@ class Listener:
         """Accept no more, finish what is being answered, close the rest."""
         for server in self._servers:
             server.close()
+        await self._connections.stop()  # before aiohttp stops reading: their close frames would go unanswered
         handlers: Any = self._runner.server
         if handlers is not None:
             handlers.pre_shutdown()

@@ -16,9 +16,10 @@ from typing import Any, TypeVar
 from meshnode.cli.control_client import ControlClient
 from meshnode.config import Config, load_config
 from meshnode.daemon.compose import Graph, compose
-from meshnode.daemon.lifecycle import load_state, start_control
+from meshnode.daemon.lifecycle import load_state, start_control, start_plain, start_services, stop_listeners
 from meshnode.daemon.offline import open_data_directory
 from meshnode.daemon.system import SystemEntropy
+from meshnode.domain.invite import parse_host_port
 from meshnode.store.database import Database
 from meshnode.store.tls_files import load_or_make_tls
 from meshnode.transport.interfaces import OwnAddresses
@@ -66,6 +67,7 @@ class LocalNode(Asked):
     def __init__(self, data: Path, *, is_beating: bool = False, **flags: Any) -> None:
         self.data = data
         self.port = 0
+        self.plain_port = 0
         self.clock = SteppedClock()
         self.graph: Graph
         self._is_beating = is_beating
@@ -113,16 +115,23 @@ class LocalNode(Asked):
             control_port = control_socket.getsockname()[1]
             await start_control(graph, control_socket)
             self._control = ControlClient(f"http://127.0.0.1:{control_port}", str(graph.owner_token))
+            if graph.plain is not None:
+                plain_socket = bind(*parse_host_port(config.listen.plain or ""))
+                self.plain_port = plain_socket.getsockname()[1]
+                await start_plain(graph, plain_socket)
+            services = start_services(graph)
             use.status.is_ready = True
             beating = asyncio.create_task(use.heartbeats.run()) if self._is_beating else None
             ready.set()
             await self._stop.wait()
+            for task in services:
+                task.cancel()
+            await asyncio.gather(*services, return_exceptions=True)
             if beating is not None:
                 beating.cancel()
                 await asyncio.gather(beating, return_exceptions=True)
         finally:
-            await graph.public.stop()
-            await graph.control.stop()
+            await stop_listeners(graph)
             await graph.http.close()
             await database.close()
             opened.close()

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
+from meshnode.dialects.contract import Wire
 from meshnode.dialects.control.codec import DECODERS, Alias, Join, Level, Name, OpenOffer, encode_node
 from meshnode.domain.errors import MeshError, invalid
 from meshnode.domain.invite import parse_host_port, parse_invite
 from meshnode.domain.pairing_code import parse_pin
-from meshnode.domain.principal import Action
+from meshnode.domain.principal import Action, ListenerName
 from meshnode.domain.timestamps import format_time
 from meshnode.node.join_peer import Invitation
 from meshnode.node.use_cases import UseCases
-from meshnode.transport.http_server import Call, ListenerName, Route
+from meshnode.transport.http_server import Call, Route
 
 BOTH: Final[frozenset[ListenerName]] = frozenset({"public", "control"})
 CONTROL: Final[frozenset[ListenerName]] = frozenset({"control"})
+EVERYWHERE: Final[frozenset[ListenerName]] = frozenset({"public", "control", "plain"})
 AUDIT_MAX: Final = 1000
 
 
-def control_routes(use: UseCases) -> Sequence[Route]:
+def serve_control(use: UseCases, _: None) -> Wire:
     """The routes of /api/v1/ and the probes."""
 
     async def health(_: Call) -> Any:
@@ -67,7 +68,8 @@ def control_routes(use: UseCases) -> Sequence[Route]:
         return {"node": encode_node(await use.nodes.set_trust(call.principal, reference(call), body.level))}
 
     async def revoke_node(call: Call) -> Any:
-        return {"node": encode_node(await use.nodes.revoke(call.principal, reference(call)))}
+        keeps = call.request.query.get("keep_introduced") == "true"
+        return {"node": encode_node(await use.nodes.revoke(call.principal, reference(call), keeps_introduced=keeps))}
 
     async def forget_node(call: Call) -> Any:
         return {"node": encode_node(await use.nodes.forget(call.principal, reference(call)))}
@@ -79,7 +81,7 @@ def control_routes(use: UseCases) -> Sequence[Route]:
             "offer_id": opened.offer.id,
             "code": str(UUID(bytes=opened.code)),
             "pin": opened.pin,
-            "url": use.invite_url(opened.code),
+            "url": use.invite_url(opened.code, None),
             "expires_at": format_time(opened.offer.expires_at),
         }
 
@@ -154,8 +156,8 @@ def control_routes(use: UseCases) -> Sequence[Route]:
         return Route(method=method, path=path, action=action, answer=answer, body=decoder, listeners=listeners)
 
     node, offers = "/api/v1/nodes/{ref}", "/api/v1/pairing/offers"
-    return (
-        route("GET", "/healthz", Action.CHECK_HEALTH, health),
+    routes = (
+        route("GET", "/healthz", Action.CHECK_HEALTH, health, None, EVERYWHERE),
         route("GET", "/readyz", Action.CHECK_READINESS, ready),
         route("GET", "/api/v1/node", Action.READ_NODES, status),
         route("PATCH", "/api/v1/node", Action.RENAME_SELF, rename_self, Name, CONTROL),
@@ -174,3 +176,4 @@ def control_routes(use: UseCases) -> Sequence[Route]:
         route("GET", "/api/v1/discovered", Action.READ_NODES, discovered),
         route("GET", "/api/v1/audit", Action.READ_NODES, audit),
     )
+    return Wire(routes=routes)

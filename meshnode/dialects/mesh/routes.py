@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from meshnode.crypto.jws import sign_jws
+from meshnode.dialects.contract import Wire
 from meshnode.dialects.mesh.codec import (
     DECODERS,
     Ack,
@@ -25,6 +25,7 @@ from meshnode.dialects.mesh.codec import (
     decode_binary,
     encode_binary,
 )
+from meshnode.dialects.mesh.methods import mesh_methods
 from meshnode.domain.announcement import PROTOCOLS
 from meshnode.domain.errors import MeshError, invalid
 from meshnode.domain.heartbeat import Heartbeat
@@ -34,8 +35,8 @@ from meshnode.node.use_cases import UseCases
 from meshnode.transport.http_server import Call, Route
 
 
-def mesh_routes(use: UseCases) -> Sequence[Route]:
-    """The routes of /mesh/v1/."""
+def serve_mesh(use: UseCases, _: None) -> Wire:
+    """The routes of /mesh/v1/, and the methods of the socket that every dialect shares."""
 
     async def identity(call: Call) -> Any:
         me = use.me.identity
@@ -130,7 +131,7 @@ def mesh_routes(use: UseCases) -> Sequence[Route]:
             is_local_only=True,
         )
 
-    return (
+    routes = (
         Route(method="GET", path="/mesh/v1/identity", action=Action.READ_PUBLIC_IDENTITY, answer=identity),
         pairing("begin", begin, Begin),
         pairing("exchange", exchange, Exchange),
@@ -152,3 +153,4 @@ def mesh_routes(use: UseCases) -> Sequence[Route]:
             body=DECODERS[Heartbeat],
         ),
     )
+    return Wire(routes=routes, methods=mesh_methods(use))

@@ -10,7 +10,7 @@ import pytest
 
 from meshnode.domain.errors import MeshError
 from meshnode.domain.peer import MeshNode
-from meshnode.node.ports import Beat
+from meshnode.node.tables import Beat
 from meshnode.store.database import Database
 from meshnode.store.mesh_nodes import COLUMNS
 from tests.fakes.clock import START

@@ -8,7 +8,7 @@ import pytest
 
 from meshnode.domain.lockout import Lockout
 from meshnode.domain.pairing import Offer, OfferState
-from meshnode.node.ports import AuditEntry, PendingAck, StoredAnswer, StoredOffer
+from meshnode.node.tables import AuditEntry, PendingAck, StoredAnswer, StoredOffer
 from meshnode.store import audit_log
 from meshnode.store.database import Database
 from tests.fakes.clock import START

@@ -1,0 +1,1 @@
+"""abpa3's pairing API; see SPEC.md."""

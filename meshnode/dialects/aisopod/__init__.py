@@ -1,0 +1,1 @@
+"""aisopod's pairing API; see SPEC.md."""

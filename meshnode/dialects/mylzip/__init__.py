@@ -1,0 +1,1 @@
+"""mylzip's pairing API; see SPEC.md."""

@@ -1,0 +1,1 @@
+"""salita's pairing API; see SPEC.md."""

@@ -1,0 +1,50 @@
+"""Codes that pair one thin client: an offer we show, or a request that a device made. Source: the dialects' SPEC.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Final, Literal
+
+from meshnode.domain.errors import MeshError
+from meshnode.domain.pairing import ATTEMPTS, CLOSED_CODE, OfferState
+from meshnode.domain.pairing_code import CodeFormat
+
+_CLOSED: Final = CLOSED_CODE | {OfferState.USED: "code_used"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceCode:
+    """What is known of a code but its secret; consumed by one device."""
+
+    id: str
+    dialect: str
+    kind: Literal["offer", "request"]
+    format: CodeFormat
+    created_at: datetime
+    expires_at: datetime
+    state: OfferState = OfferState.OPEN
+    attempts: int = ATTEMPTS  # wrong PINs that the code survives
+    device_id: str | None = None  # an offer: who made it, None = we; a request: who asks
+    approved_at: datetime | None = None  # a request: when the owner said yes
+    details: Mapping[str, Any] = field(default_factory=dict)  # of the maker or the asker, cleaned
+
+    @property
+    def is_codeless(self) -> bool:
+        """Whether it can be guessed, so that failures spend the code-less budget."""
+        return self.format != "uuid"
+
+
+def check_redeemable(code: DeviceCode, now: datetime) -> None:
+    """Raise the code that says why nobody can pair by it any more, if so."""
+    if code.state is OfferState.OPEN and now >= code.expires_at:
+        raise MeshError("code_expired", "the code has expired")
+    if code.state is not OfferState.OPEN:
+        raise MeshError(_CLOSED[code.state], f"the code is {code.state.value}")
+
+
+def spend_wrong(code: DeviceCode) -> DeviceCode:
+    """The code after a wrong PIN: the third burns it."""
+    left = code.attempts - 1
+    return replace(code, attempts=left, state=OfferState.BURNED if left <= 0 else code.state)

@@ -1,0 +1,291 @@
+"""The codes that pair thin clients: open, watch, cancel, expire. Their secrets rest as digests or sealed."""
+
+from __future__ import annotations
+
+import hmac
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal
+
+import msgspec
+
+from meshnode.crypto.seal import Vault
+from meshnode.domain.device_code import DeviceCode
+from meshnode.domain.errors import MeshError
+from meshnode.domain.event import Event
+from meshnode.domain.pairing import OfferState
+from meshnode.domain.pairing_code import (
+    TOKEN_BYTES,
+    CodeFormat,
+    Hidden,
+    Secret,
+    make_code,
+    make_code_text,
+    make_linking_code,
+    make_pin,
+    parse_linking_code,
+)
+from meshnode.node.counters import Counters
+from meshnode.node.event_bus import EventBus
+from meshnode.node.ports import Clock, Entropy
+from meshnode.node.tables import AuditEntry, Store, StoredCode, Transaction
+
+OPEN_MAX: Final = 64  # codes of one dialect
+_REMEMBERED: Final = 256  # codes that are over, for their right refusal and for who watches
+Opens = Literal["beside", "instead of its format", "instead of all"]
+
+
+class CodeRules(msgspec.Struct, frozen=True, kw_only=True):
+    """What a dialect asks of a code it has made."""
+
+    dialect: str
+    lifetime_s: float
+    format: CodeFormat = "uuid"
+    opens: Opens = "instead of all"  # which open codes of the dialect a new one ends
+    is_token: bool = False  # spelled as 32 hex digits, 128 bits; counts as format uuid
+    has_pin: bool = False  # and a linking code: both must match
+    maker: str | None = None  # the device that asked for it; None = we
+    details: Mapping[str, Any] = msgspec.field(default_factory=dict)
+
+
+class CodeSecrets(Hidden, msgspec.Struct, frozen=True):
+    """What is shown again, and rests sealed."""
+
+    code: str
+    pin: str = ""
+    linking_code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedCode:
+    """What its maker is shown, once."""
+
+    code: DeviceCode
+    secrets: CodeSecrets
+
+    @property
+    def text(self) -> str:
+        """The code itself."""
+        return self.secrets.code
+
+
+@dataclass(slots=True)
+class WatchedCode:
+    """A code as last committed, and what its owner sees happen to it."""
+
+    code: DeviceCode
+    digest: bytes = field(repr=False)
+    activity: dict[str, Any] = field(default_factory=dict)
+
+
+class DeviceCodes:
+    """The codes of every dialect but mesh."""
+
+    def __init__(
+        self, store: Store, clock: Clock, entropy: Entropy, vault: Vault, counters: Counters, bus: EventBus
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._entropy = entropy
+        self._vault = vault
+        self._counters = counters
+        self._bus = bus
+        self._known: OrderedDict[str, WatchedCode] = OrderedDict()  # open ones, and the latest that are over
+
+    async def load(self) -> None:
+        """Codes survive a restart: they are on somebody's screen."""
+        async with self._store.read() as tx:
+            for stored in await tx.device_codes.open():
+                if stored.digest is not None:
+                    self._known[stored.code.id] = WatchedCode(stored.code, stored.digest)
+
+    def digest(self, dialect: str, code: str) -> bytes:
+        """What a code is looked up by; the same text is another code in another dialect."""
+        return self._vault.digest(f"{dialect} {code}".encode())
+
+    # ── opening ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def open(self, rules: CodeRules) -> OpenedCode:
+        """A new code. Raises `rate_limited` if too many are open."""
+        now = self._clock.now()
+        secrets = self._draw(rules)
+        code = DeviceCode(
+            id=str(make_code(self._entropy.draw(16))),
+            dialect=rules.dialect,
+            kind="offer",
+            format=rules.format,
+            created_at=now,
+            expires_at=now + timedelta(seconds=rules.lifetime_s),
+            device_id=rules.maker,
+            details=rules.details,
+        )
+        ended: list[DeviceCode] = []
+        async with self._store.write() as tx:
+            before = [stored.code for stored in await tx.device_codes.open(rules.dialect, "offer")]
+            for other in before:
+                over = now >= other.expires_at
+                if (
+                    over
+                    or rules.opens == "instead of all"
+                    or (rules.opens == "instead of its format" and other.format == rules.format)
+                ):
+                    ended.append(replace(other, state=OfferState.EXPIRED if over else OfferState.REPLACED))
+                    await tx.device_codes.save(ended[-1])
+            if len(before) - len(ended) >= OPEN_MAX:
+                raise MeshError("rate_limited", "too many codes are open", retry_after_s=rules.lifetime_s)
+            await self.insert(tx, code, secrets)
+            await tx.codes.delete_before(now - timedelta(days=1))
+            await tx.audit.append(
+                AuditEntry(
+                    at=now, event="offer.opened", dialect=rules.dialect, node_id=rules.maker, detail=rules.format
+                )
+            )
+        for closed in ended:
+            self.update(closed)
+        self.opened(code, secrets)
+        return OpenedCode(code, secrets)
+
+    def _draw(self, rules: CodeRules) -> CodeSecrets:
+        if rules.is_token:
+            return CodeSecrets(self._entropy.draw(TOKEN_BYTES).hex())
+        code = self.draw_code(rules.format)
+        if not rules.has_pin:
+            return CodeSecrets(code)
+        pin = None
+        while pin is None:
+            pin = make_pin(self._entropy.draw(4))
+        return CodeSecrets(code, pin, make_linking_code(self._entropy.draw(8)))
+
+    def draw_code(self, code_format: CodeFormat) -> Secret:
+        """A code nobody has seen."""
+        text = None
+        while text is None:
+            text = make_code_text(code_format, self._entropy.draw(16))
+        return text
+
+    async def insert(self, tx: Transaction, code: DeviceCode, secrets: CodeSecrets) -> None:
+        """Store an open code; `opened` once it is committed."""
+        digest = self.digest(code.dialect, secrets.code)
+        sealed = self._vault.seal(code.id, msgspec.json.encode(secrets), self._entropy.draw(12))
+        await tx.device_codes.insert(code, digest, sealed)
+
+    def opened(self, code: DeviceCode, secrets: CodeSecrets) -> None:
+        """It is committed."""
+        self._remember(WatchedCode(code, self.digest(code.dialect, secrets.code)))
+        self._counters.codes_made[code.dialect, code.format] += 1
+        topic = "mesh.pairing.opened" if code.kind == "offer" else "mesh.pairing.requested"
+        self._bus.publish(Event(topic, {f"{code.kind}_id": code.id, "dialect": code.dialect}))
+
+    def _remember(self, known: WatchedCode) -> None:
+        self._known[known.code.id] = known
+        if len(self._known) > _REMEMBERED:
+            over = next((i for i, k in self._known.items() if k.code.state is not OfferState.OPEN), None)
+            if over is not None:
+                del self._known[over]
+
+    # ── looking ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def secrets(self, stored: StoredCode) -> CodeSecrets | None:
+        """What was sealed with a code; None if it is over, or was sealed under another identity."""
+        if stored.sealed is None:
+            return None
+        try:
+            return msgspec.json.decode(self._vault.open(stored.code.id, stored.sealed), type=CodeSecrets)
+        except (ValueError, msgspec.MsgspecError):
+            return None
+
+    def matches(self, stored: StoredCode, pin: str | None, linking_code: str | None) -> bool:
+        """Whether PIN and linking code are right; True for a code that has none. Constant time."""
+        secrets = self.secrets(stored)
+        if secrets is None:
+            return False
+        if not secrets.pin:
+            return True
+        right = (secrets.pin, parse_linking_code(secrets.linking_code))
+        given = (pin or "", linking_code or "")
+        equal = [
+            hmac.compare_digest(a.encode(), b.encode("utf-8", "replace")) for a, b in zip(right, given, strict=True)
+        ]
+        return all(equal)
+
+    def closed(self, digest: bytes) -> DeviceCode | None:
+        """A code that is over, by the digest it had; forgotten with a restart."""
+        for known in reversed(self._known.values()):
+            if known.code.state is not OfferState.OPEN and hmac.compare_digest(known.digest, digest):
+                return known.code
+        return None
+
+    def watched(self, code_id: str) -> WatchedCode | None:
+        """A code by id, open or lately closed, for who waits beside it."""
+        return self._known.get(code_id)
+
+    def is_guessable_open(self, dialect: str, now: datetime) -> bool:
+        """Whether a code-less secret of that dialect can be guessed now: only then does a failure count."""
+        return any(
+            k.code.dialect == dialect
+            and k.code.is_codeless
+            and k.code.state is OfferState.OPEN
+            and now < k.code.expires_at
+            for k in self._known.values()
+        )
+
+    # ── ending ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def update(self, code: DeviceCode, **activity: Any) -> None:
+        """Take over a code just committed, and tell who watches."""
+        known = self._known.get(code.id)
+        if known is not None:
+            known.code = code
+            known.activity = activity or known.activity
+        data = {f"{code.kind}_id": code.id, "dialect": code.dialect, "state": code.state.value}
+        self._bus.publish(Event("mesh.pairing.changed", data))
+
+    async def cancel(self, code_id: str) -> bool:
+        """Close an open code; whether it was open."""
+        async with self._store.write() as tx:
+            stored = await tx.device_codes.get(code_id)
+            if stored is None or stored.code.state is not OfferState.OPEN:
+                return False
+            closed = replace(stored.code, state=OfferState.CANCELLED)
+            await tx.device_codes.save(closed)
+        self.update(closed)
+        return True
+
+    async def cancel_all(self) -> bool:
+        """Close every open offer; whether there was one."""
+        offers = [k.code.id for k in self._known.values() if k.code.kind == "offer" and k.code.state is OfferState.OPEN]
+        closed = [await self.cancel(code_id) for code_id in offers]
+        return any(closed)
+
+    async def end_of_device(self, tx: Transaction, device_id: str) -> list[DeviceCode]:
+        """Close the codes a device made and the requests it made; `update` each after the commit."""
+        ended = []
+        for stored in await tx.device_codes.open():
+            if stored.code.device_id == device_id:
+                ended.append(replace(stored.code, state=OfferState.CANCELLED))
+                await tx.device_codes.save(ended[-1])
+        return ended
+
+    async def expire(self, kind: Literal["offer", "request"], dialect: str | None = None) -> int:
+        """Close what has run out (of one dialect, if given); how many."""
+        now = self._clock.now()
+        due = [
+            replace(k.code, state=OfferState.EXPIRED)
+            for k in self._known.values()
+            if k.code.state is OfferState.OPEN and k.code.kind == kind and now >= k.code.expires_at
+            and dialect in (None, k.code.dialect)
+        ]  # fmt: skip
+        if not due:
+            return 0
+        async with self._store.write() as tx:
+            still = []
+            for code in due:
+                stored = await tx.device_codes.get(code.id)
+                if stored is not None and stored.code.state is OfferState.OPEN:
+                    still.append(code)
+                    await tx.device_codes.save(code)
+        for code in still:
+            self.update(code)
+        return len(still)

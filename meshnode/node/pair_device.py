@@ -1,0 +1,135 @@
+"""The end of every thin client's pairing, whatever its dialect: the row, the token, the audit, together."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+from meshnode.domain.device import DeviceClaim, admit, check_device
+from meshnode.domain.device_code import DeviceCode
+from meshnode.domain.event import Event
+from meshnode.domain.pairing_code import Secret
+from meshnode.domain.peer import MeshNode
+from meshnode.node.counters import Counters
+from meshnode.node.describe_node import SelfDescription
+from meshnode.node.device_tokens import DeviceTokens, IssuedToken
+from meshnode.node.event_bus import EventBus
+from meshnode.node.ports import Clock, Connections
+from meshnode.node.roster import Roster
+from meshnode.node.session import Session
+from meshnode.node.tables import AuditEntry, Transaction
+
+log = logging.getLogger(__name__)
+
+
+class TokenRules(msgspec.Struct, frozen=True, kw_only=True):
+    """What sort of token a dialect hands out."""
+
+    kind: Literal["session", "device"] = "device"
+    lifetime_s: float | None = None
+    prefix: str = ""
+
+
+class Caller(msgspec.Struct, frozen=True, kw_only=True):
+    """Who redeems a code, and from where."""
+
+    address: str
+    source: str  # what limits count by
+    listener: Literal["public", "plain"] = "public"
+    session: Session | None = None  # of a live token it presented
+    is_remote: bool = False  # came through a trusted proxy
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A device that has paired."""
+
+    node: MeshNode
+    issued: IssuedToken
+    was: str | None  # "paired" or "revoked" before
+
+    @property
+    def token(self) -> Secret:
+        """Handed out once."""
+        return self.issued.text
+
+
+class PairDevice:
+    """Makes thin clients rows of `mesh_nodes`."""
+
+    def __init__(
+        self,
+        me: SelfDescription,
+        tokens: DeviceTokens,
+        roster: Roster,
+        connections: Connections,
+        counters: Counters,
+        clock: Clock,
+        bus: EventBus,
+    ) -> None:
+        self._me = me
+        self._tokens = tokens
+        self._roster = roster
+        self._connections = connections
+        self._counters = counters
+        self._clock = clock
+        self._bus = bus
+        self.on_paired: Callable[[str], None] = lambda _: None
+
+    async def admit(
+        self, tx: Transaction, code: DeviceCode, claim: DeviceClaim, caller: Caller, rules: TokenRules
+    ) -> Admitted:
+        """Upsert the row, end its older tokens, issue one; `admitted` after the commit. Raises `identity_mismatch`."""
+        now = self._clock.now()
+        before = await tx.nodes.get(claim.id)
+        offered_at = code.approved_at or code.created_at
+        check_device(self._me.identity.id, claim.id, code.dialect, before, offered_at)
+        presented = caller.session is not None and caller.session.principal.node_id == claim.id
+        maker = code.device_id if code.kind == "offer" and code.device_id != self._me.identity.id else None
+        node = admit(
+            claim, before, dialect=code.dialect, keeps_level=presented, introduced_by=maker, now=now,
+            is_remote=caller.is_remote,
+        )  # fmt: skip
+        was = before.trust if before is not None and before.trust in ("revoked", "paired") else None
+        await tx.nodes.upsert(node)
+        await tx.tokens.revoke_all(node.id, now)
+        issued = await self._tokens.issue(
+            tx,
+            node.id,
+            kind=rules.kind,
+            listener=caller.listener,
+            lifetime_s=rules.lifetime_s,
+            prefix=rules.prefix,
+        )
+        await tx.audit.append(
+            AuditEntry(
+                at=now,
+                event="node.paired",
+                dialect=code.dialect,
+                node_id=node.id,
+                node_name=node.name,
+                address=caller.address,
+                detail={"revoked": "was revoked", "paired": "paired again"}.get(was or ""),
+            )
+        )
+        return Admitted(node, issued, was)
+
+    async def admitted(self, code: DeviceCode, done: Admitted) -> None:
+        """It is committed: former tokens and sockets end, the new token counts, everybody is told."""
+        node = done.node
+        self._tokens.end(node.id)
+        self._roster.put(node, self._clock.monotonic())
+        self._tokens.take(done.issued)
+        self._counters.paired(code.dialect, code.format, (self._clock.now() - code.created_at).total_seconds())
+        log.info(
+            "paired with %s (%s, %s) at %s%s", node.name, node.id, code.dialect, node.hostname,
+            f" ({done.was} before)" if done.was else "",
+        )  # fmt: skip
+        self._bus.publish(Event("mesh.node.paired", {"id": node.id, "name": node.name, "was": done.was}))
+        self.on_paired(node.id)
+        if done.was == "paired":
+            await self._connections.end_sockets(node.id, "paired again")

@@ -1,0 +1,181 @@
+"""Who may knock at a listener: names and origins, local only, token or cookie, the rate of those without one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+from aiohttp import web
+
+from meshnode.crypto.token import is_same_token
+from meshnode.domain.errors import MeshError
+from meshnode.domain.principal import ANONYMOUS, OWNER, Action, ListenerName, Principal, Role, authorise
+from meshnode.domain.rate_limit import Rate, RateLimiter
+from meshnode.domain.source_address import IPNetwork, is_local, parse_ip, source_key
+from meshnode.node.authenticate import Sessions
+from meshnode.node.session import Session
+from meshnode.transport.http_problem import JSON
+from meshnode.transport.tls_listener import AdmittedHandler
+
+COOKIE: Final = "__Host-meshnode"
+_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_FORWARDING: Final = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP")
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """What the owner configured about callers."""
+
+    lan_only: bool
+    allowed_networks: tuple[IPNetwork, ...]
+    trusted_proxies: tuple[IPNetwork, ...]
+    on_link: Callable[[], Sequence[IPNetwork]]
+    anonymous_rate: Rate
+    own_names: Callable[[], frozenset[str]] = frozenset  # host names under which browsers may reach us
+
+
+class Admitted(NamedTuple):
+    """A caller that may go on."""
+
+    principal: Principal
+    session: Session | None
+    address: str
+    is_remote: bool  # a trusted proxy spoke for it
+    local_refusal: MeshError | None  # why it may not do what is for the local network
+
+
+class Gate:
+    """Judges the callers of one listener."""
+
+    def __init__(self, name: ListenerName, sessions: Sessions, policy: Policy, owner_digest: bytes) -> None:
+        self.name = name
+        self._sessions = sessions
+        self._policy = policy
+        self._owner_digest = owner_digest
+        self._limiter = RateLimiter(policy.anonymous_rate)
+        self.hosts: frozenset[str] = frozenset()  # what Host may say on the control listener
+
+    def admit(self, request: web.Request, action: Action, *, is_local_only: bool) -> Admitted:
+        """The caller, if it may do `action`. Raises the refusal."""
+        if self.name == "control":
+            self._check_local_page(request)
+        peer = request.transport.get_extra_info("peername") if request.transport is not None else None
+        if peer is None:
+            raise MeshError("request_timeout", "the connection is gone")
+        address, refusal = peer[0], None
+        if self._policy.trusted_proxies and _within(address, self._policy.trusted_proxies):
+            address = self._forwarded_address(request, address)
+        if is_local_only or action is Action.CONNECT or self.name == "plain":
+            try:
+                self._check_local(request, peer[0], address)
+            except MeshError as error:
+                if is_local_only or self.name == "plain":
+                    raise
+                refusal = error  # the socket stands; its local-only methods will say so
+        try:
+            principal, session = self._authenticate(request)
+            authorise(principal, action)
+        except MeshError:
+            self._limit(address)  # a wrong token is no token
+            raise
+        if principal.role is Role.ANONYMOUS:
+            self._limit(address)
+        elif isinstance(request.protocol, AdmittedHandler):
+            request.protocol.authenticated(principal.node_id)
+        return Admitted(principal, session, address, address != peer[0], refusal)
+
+    def _limit(self, address: str) -> None:
+        """Count a request without a good token. Raises `rate_limited`."""
+        wait = self._limiter.wait_s(source_key(address), asyncio.get_running_loop().time())
+        if wait:
+            raise MeshError("rate_limited", "too many requests without a token", retry_after_s=wait)
+
+    # ── who ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _authenticate(self, request: web.Request) -> tuple[Principal, Session | None]:
+        header = request.headers.get("Authorization")
+        if header is None:
+            token = request.cookies.get(COOKIE) if self.name == "public" and "Cookie" in request.headers else None
+            if token is None:
+                return ANONYMOUS, None
+            self._check_page(request)
+            return self._session(token)
+        scheme, _, token = header.partition(" ")
+        if scheme not in ("Bearer", "Device") or not token:
+            raise MeshError("token_required", "Authorization must be `Bearer TOKEN` or `Device TOKEN`")
+        if self.name == "control":
+            if not is_same_token(token, self._owner_digest):
+                raise MeshError("token_required", "that is not the owner's token of this run")
+            return OWNER, None
+        return self._session(token)
+
+    def _session(self, token: str) -> tuple[Principal, Session]:
+        session = self._sessions.find(token)
+        if session.listener != self.name:
+            raise MeshError("token_required", f"that token counts on the {session.listener} listener only")
+        return session.principal, session
+
+    # ── from which page ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _check_local_page(self, request: web.Request) -> None:
+        """A page on another site, or a name that was pointed at us, must not reach the control listener."""
+        if request.headers.get("Host", "").lower() not in self.hosts:
+            raise MeshError("bad_origin", "this Host is not the control listener's")
+        origin = request.headers.get("Origin")
+        if origin is not None and origin.removeprefix("http://").lower() not in self.hosts:
+            raise MeshError("bad_origin", "requests from other sites are refused")
+
+    def _check_page(self, request: web.Request) -> None:
+        """A cookie comes by itself, so what changes anything must come from a page of ours. Raises `bad_origin`."""
+        host = request.headers.get("Host", "").lower()
+        if not _is_own_host(host, self._policy.own_names()):
+            raise MeshError("bad_origin", "this Host is not this node's")
+        is_upgrade = "Upgrade" in request.headers
+        if request.method in _SAFE and not is_upgrade:
+            return
+        if request.headers.get("Origin", "").lower() != f"https://{host}":
+            raise MeshError("bad_origin", "requests from other sites are refused")
+        if not is_upgrade and request.content_type != JSON:
+            raise MeshError("bad_origin", "a request with a cookie must carry application/json")
+
+    # ── from where ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _check_local(self, request: web.Request, peer: str, address: str) -> None:
+        """Raise `not_local` or `proxy_not_configured` unless the caller is on our own network."""
+        policy = self._policy
+        if not policy.lan_only and self.name != "plain":
+            return
+        if any(name in request.headers for name in _FORWARDING) and not _within(peer, policy.trusted_proxies):
+            raise MeshError("proxy_not_configured", "forwarding headers came from an unknown proxy")
+        if not is_local(address, policy.on_link(), policy.allowed_networks):
+            raise MeshError("not_local", "pairing is answered on the local network only")
+
+    def _forwarded_address(self, request: web.Request, address: str) -> str:
+        """For whom a trusted proxy asks: the right-most address that isn't one. Raises `proxy_not_configured`."""
+        proxies = self._policy.trusted_proxies
+        hops = [hop.strip() for hop in ",".join(request.headers.getall("X-Forwarded-For", [])).split(",")]
+        untrusted = [hop for hop in hops if hop and not _within(hop, proxies)]
+        if untrusted:
+            return untrusted[-1]
+        if any(name in request.headers for name in _FORWARDING):
+            raise MeshError("proxy_not_configured", "the proxy does not say for whom it asks")
+        return address
+
+
+def _within(address: str, networks: Iterable[IPNetwork]) -> bool:
+    try:
+        ip = parse_ip(address)
+    except ValueError:
+        return False
+    return any(ip.version == network.version and ip in network for network in networks)
+
+
+def _is_own_host(host: str, names: frozenset[str]) -> bool:
+    """Whether a Host header can be ours: an address (a page can't point one elsewhere), or one of our names."""
+    name = host.rsplit(":", 1)[0] if host.rpartition(":")[2].isdigit() else host
+    try:
+        parse_ip(name.strip("[]"))
+    except ValueError:
+        return name in names
+    return True
