@@ -43,6 +43,11 @@ class ControlClient:
             return answer
         raise _refusal(answer if isinstance(answer, dict) else {}, response.status)
 
+    @property
+    def socket(self) -> tuple[str, dict[str, str]]:
+        """Where to open a WebSocket, and with which headers."""
+        return f"ws://{self._netloc}/ws", {"Authorization": f"Bearer {self._token}"}
+
     def node_path(self, reference: str, suffix: str = "") -> str:
         """The path of a node's resource."""
         return f"/api/v1/nodes/{quote(reference, safe='')}{suffix}"

@@ -27,7 +27,7 @@ def nodes(daemon: ControlClient, as_json: bool) -> None:
 
 @click.group()
 def node() -> None:
-    """Look at or change one node; REF is its name, alias, id, or the end of its id."""
+    """Look at or change one node; REF is its name, alias, id, the end of its id, or id:ID."""
 
 
 @node.command()
@@ -85,13 +85,17 @@ def trust(daemon: ControlClient, ref: str, level: int) -> None:
 
 @node.command()
 @click.argument("ref")
+@click.option("--keep-introduced", is_flag=True, help="Leave the devices it brought in as they are.")
 @yes_option
 @with_daemon
-def revoke(daemon: ControlClient, ref: str, yes: bool) -> None:
-    """End a node's trust at once; to come back it must pair anew."""
+def revoke(daemon: ControlClient, ref: str, keep_introduced: bool, yes: bool) -> None:
+    """End a node's trust at once, and that of the devices it brought in; to come back it must pair anew."""
     node_id, name = _confirmed(daemon, ref, "Revoke", yes)
-    daemon.call("POST", daemon.node_path(node_id, "/revoke"))
+    suffix = "?keep_introduced=true" if keep_introduced else ""
+    ended = daemon.call("POST", daemon.node_path(node_id, f"/revoke{suffix}"))
     say(f"{name} is revoked.")
+    for other in ended["introduced"]:
+        say(f"So is {other['alias'] or other['name']}, which it had brought in.")
 
 
 @node.command()

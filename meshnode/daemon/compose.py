@@ -24,6 +24,7 @@ from meshnode.domain.liveness import DEFAULT_INTERVAL_S, PHONE_INTERVAL_S
 from meshnode.domain.principal import NEEDS, Action, ListenerName, Need
 from meshnode.domain.rate_limit import Rate
 from meshnode.node.accept_peer import AcceptPeer
+from meshnode.node.announce_node import AnnounceNode
 from meshnode.node.answer_heartbeat import AnswerHeartbeat
 from meshnode.node.attempt_budget import AttemptBudget
 from meshnode.node.authenticate import Sessions
@@ -50,6 +51,7 @@ from meshnode.node.rename_self import RenameSelf
 from meshnode.node.report_status import ReportStatus
 from meshnode.node.roster import Entry, Roster
 from meshnode.node.sweep_liveness import SweepLiveness
+from meshnode.node.update_device import UpdateDevice
 from meshnode.node.use_cases import UseCases
 from meshnode.store.database import Database
 from meshnode.store.tls_files import TlsIdentity
@@ -59,6 +61,8 @@ from meshnode.transport.gate import Gate, Policy
 from meshnode.transport.http_client import HttpClient
 from meshnode.transport.http_server import Route, build_app
 from meshnode.transport.interfaces import OwnAddresses
+from meshnode.transport.metrics import metrics_route
+from meshnode.transport.openapi import openapi_route
 from meshnode.transport.rpc_message import encode_notification
 from meshnode.transport.rpc_server import RpcServer
 from meshnode.transport.rpc_socket import Method
@@ -82,6 +86,8 @@ class Graph(msgspec.Struct, frozen=True, kw_only=True):
     control_gate: Gate
     connections: LiveConnections
     services: tuple[Service, ...]
+    routes: tuple[Route, ...]  # of all listeners
+    methods: tuple[Method, ...]
     owner_token: str
 
 
@@ -111,8 +117,8 @@ def compose(
     events = EventStream(clock, data.identity.id, encode_notification)
     budget = AttemptBudget(database, clock)
     # peers
-    offers = Offers(database, clock, entropy, vault, bus)
-    confirmations = ConfirmPeer(me, offers, database, roster, clock, bus)
+    offers = Offers(database, clock, entropy, vault, counters, bus)
+    confirmations = ConfirmPeer(me, offers, database, roster, counters, clock, bus)
     accepting = AcceptPeer(me, offers, budget, confirmations, database, clock, entropy)
     joining = JoinPeer(me, client, database, roster, clock, bus)
     # thin clients
@@ -121,6 +127,7 @@ def compose(
     pairing = PairDevice(me, tokens, roster, connections, counters, clock, bus)
     redeeming = RedeemCode(codes, pairing, budget, counters, database, clock)
     requests = Requests(codes, pairing, budget, counters, database, clock, entropy, bus)
+    updating = UpdateDevice(roster, database, bus)
     # everybody
     sessions = Sessions(me, roster, tokens, confirmations, clock, entropy)
     learning = LearnAnnouncement(database, clock, bus)
@@ -183,6 +190,8 @@ def compose(
         redeeming=redeeming,
         requests=requests,
         tokens=tokens,
+        updating=updating,
+        announcing=AnnounceNode(me, roster, updating, database, clock, bus),
         events=events,
         counters=counters,
         renaming=RenameSelf(me, data.rename),
@@ -205,8 +214,9 @@ def compose(
         ),
     )
     wires = _wires(config, use)
+    methods = tuple(method for wire in wires.values() for method in wire.methods)
     rpc = RpcServer(
-        [method for wire in wires.values() for method in wire.methods],
+        methods,
         connections,
         events,
         sessions,
@@ -216,14 +226,18 @@ def compose(
         lan_only_dialects=frozenset({"abpa3"} if config.abpa3.lan_only else ()),
     )
     socket = Route(method="GET", path="/ws", action=Action.CONNECT, answer=rpc.serve, listeners=EVERYWHERE)
-    routes = [socket, *(route for wire in wires.values() for route in wire.routes)]
+    routes = [socket, metrics_route(counters, roster, connections, __version__)]
+    routes += [route for wire in wires.values() for route in wire.routes]
+    routes.append(openapi_route(routes, __version__))
     contexts = TlsContexts(Path(tls.path), tls.sha256)
     owner_token = make_token(entropy.draw(32))
-    public_app, _ = build_app("public", routes, sessions, policy, tls=contexts)
+    public_app, public_gate = build_app("public", routes, sessions, policy, tls=contexts)
     control_app, gate = build_app("control", routes, sessions, policy, owner_digest=token_digest(owner_token))
+    public_gate.on_limited = gate.on_limited = counters.limited
     plain = None
     if config.listen.plain is not None:
-        plain_app, _ = build_app("plain", routes, sessions, policy)
+        plain_app, plain_gate = build_app("plain", routes, sessions, policy)
+        plain_gate.on_limited = counters.limited
         plain = Listener(plain_app, Admission(), connections, None)
     return Graph(
         use=use,
@@ -236,6 +250,8 @@ def compose(
         control_gate=gate,
         connections=connections,
         services=tuple(service for wire in wires.values() for service in wire.services),
+        routes=tuple(routes),
+        methods=methods,
         owner_token=owner_token,
     )
 
@@ -248,11 +264,12 @@ def _wires(config: Config, use: UseCases) -> dict[str, Wire]:
         if dialect.can_be_switched_off and not getattr(settings, "enabled", True):
             continue
         wire = dialect.serve(use, settings)
-        if config.listen.plain is not None and dialect.name in config.listen.plain_dialects:
+        if dialect.can_be_switched_off:
+            is_named = dialect.name in config.listen.plain_dialects
             wire = msgspec.structs.replace(
                 wire,
-                routes=[_also_plain(route) for route in wire.routes],
-                methods=[_also_plain(method) for method in wire.methods],
+                routes=[_plain_if(is_named, route) for route in wire.routes],
+                methods=[_plain_if(is_named, method) for method in wire.methods],
             )
         wires[dialect.name] = wire
         if wire.open_offer is not None:
@@ -260,11 +277,11 @@ def _wires(config: Config, use: UseCases) -> dict[str, Wire]:
     return wires
 
 
-def _also_plain(entry: Served) -> Served:
-    """On the plain listener too, unless it asks for more than a thin client is."""
-    if "public" not in entry.listeners or NEEDS[entry.action] not in (Need.ANYONE, Need.PAIRED, Need.DEVICE):
-        return entry
-    return msgspec.structs.replace(entry, listeners=entry.listeners | {"plain"})
+def _plain_if(is_named: bool, entry: Served) -> Served:
+    """On the plain listener if its dialect is named there, unless it asks for more than a thin client is."""
+    is_thin = "public" in entry.listeners and NEEDS[entry.action] in (Need.ANYONE, Need.PAIRED, Need.DEVICE)
+    listeners = entry.listeners | {"plain"} if is_named and is_thin else entry.listeners - {"plain"}
+    return msgspec.structs.replace(entry, listeners=listeners)
 
 
 def own_names(config: Config, me: SelfDescription) -> frozenset[str]:

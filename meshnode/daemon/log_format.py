@@ -11,7 +11,7 @@ import orjson
 
 
 class JsonFormatter(logging.Formatter):
-    """A record as one JSON object."""
+    """A record as one JSON object; `extra={"fields": {…}}` adds members."""
 
     def format(self, record: logging.LogRecord) -> str:
         """See `logging.Formatter`."""
@@ -20,6 +20,7 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
+            **getattr(record, "fields", {}),
         }
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
@@ -33,7 +34,8 @@ class TerminalFormatter(logging.Formatter):
         """See `logging.Formatter`."""
         at = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
         mark = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
-        text = f"{at}  {mark}{record.getMessage()}"
+        fields = "".join(f" {name}={value}" for name, value in getattr(record, "fields", {}).items())
+        text = f"{at}  {mark}{record.getMessage()}{fields}"
         return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,6 +18,7 @@ from meshnode.domain.untrusted_text import clean_text
 
 CAPABILITIES_MAX: Final = 128
 METADATA_MAX_BYTES: Final = 4096
+METADATA_DEPTH: Final = 4
 DEFAULT_PORT: Final = 6969
 _VERSION: Final = "1"  # thin clients name their capabilities without one
 _KINDS: Final[dict[str, Kind]] = {
@@ -62,19 +64,30 @@ def parse_capabilities(where: str, names: Iterable[str]) -> tuple[Capability, ..
         raise invalid(where, "names such as media.upload: lower case, digits, dots, dashes, at most 64") from error
 
 
-def clean_metadata(where: str, value: Any, depth: int = 4) -> Any:
+def clean_metadata(where: str, value: Any, depth: int = METADATA_DEPTH) -> Any:
     """JSON from outside with its texts cleaned. Raises `invalid_params` if it is too large or too deep."""
-    if depth == 4 and len(msgspec.json.encode(value)) > METADATA_MAX_BYTES:
+    if depth == METADATA_DEPTH and _json_size(value) > METADATA_MAX_BYTES:
         raise invalid(where, f"at most {METADATA_MAX_BYTES} bytes")
     if isinstance(value, str):
         return clean_text(value, 1024)
-    if isinstance(value, int | float) or value is None:
+    if isinstance(value, int | float):
+        if not -(2**53) <= value <= 2**53:  # infinity and NaN too: not every JSON reader takes them
+            raise invalid(where, "numbers up to 2**53")
+        return value
+    if value is None:
         return value
     if depth == 0:
         raise invalid(where, "nested too deeply")
     if isinstance(value, dict):
         return {clean_text(str(key)): clean_metadata(where, item, depth - 1) for key, item in value.items()}
     return [clean_metadata(where, item, depth - 1) for item in value]
+
+
+def _json_size(value: Any) -> float:
+    try:
+        return len(msgspec.json.encode(value))
+    except (RecursionError, ValueError, TypeError):  # too deep, half a surrogate pair, no JSON at all
+        return math.inf
 
 
 def check_device(own_id: str, claim_id: str, dialect: str, before: MeshNode | None, offered_at: datetime) -> None:

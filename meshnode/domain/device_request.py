@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
 
 from meshnode.domain.device import DeviceClaim, kind_of
 from meshnode.domain.device_code import DeviceCode
@@ -22,6 +23,7 @@ class RequestingDevice:
     version: str
     address: str
     source: str
+    listener: Literal["public", "plain"] = "public"  # where it asked, and where its token will count
     is_remote: bool = False
 
 
@@ -41,6 +43,7 @@ class PendingRequest:
     expires_at: datetime
     is_approved: bool
     is_duplicate: bool  # another request names the same device id: one of the two is somebody else
+    was: str | None = None  # what the device id is here already: "paired" or "revoked"
 
 
 def is_of(code: DeviceCode, device_id: str) -> bool:
@@ -60,8 +63,8 @@ def claim_of(code: DeviceCode) -> DeviceClaim:
     )
 
 
-def pending_of(code: DeviceCode, text: str, *, is_duplicate: bool) -> PendingRequest:
-    """The request as the owner sees it; `text` is its code."""
+def pending_of(code: DeviceCode, text: str, *, is_duplicate: bool, was: str | None = None) -> PendingRequest:
+    """The request as the owner sees it; `text` is its code, empty where it isn't shown."""
     details = code.details
     return PendingRequest(
         id=code.id,
@@ -76,4 +79,5 @@ def pending_of(code: DeviceCode, text: str, *, is_duplicate: bool) -> PendingReq
         expires_at=code.expires_at,
         is_approved=code.approved_at is not None,
         is_duplicate=is_duplicate,
+        was=was,
     )

@@ -16,6 +16,7 @@ TOKEN_BYTES: Final = 16
 PIN_DIGITS: Final = 6
 _PIN: Final = re.compile(rf"[0-9]{{{PIN_DIGITS}}}\Z")
 _SHORT: Final = re.compile(r"[0-9a-f]{12}\Z")
+_UUID: Final = re.compile(r"(?:urn:uuid:)?(\{)?[0-9a-f]{8}(?:(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{24})(?(1)\})\Z")
 _LINK: Final = re.compile(r"[A-Z]{4}[0-9]{4}\Z")
 _LINK_LETTERS: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ"  # without I and O, which look like digits
 _PIN_BLANKS: Final = str.maketrans("", "", " -\u00a0\u2009")
@@ -79,12 +80,9 @@ def parse_code(text: str) -> SpelledCode | None:
         return SpelledCode("legacy", Secret(code)) if _PIN.match(code) else None
     if _SHORT.match(code):
         return SpelledCode("short", Secret(code))
-    if not 32 <= len(code) <= 45:
+    if _UUID.match(code) is None:  # UUID() itself lets signs, underscores and other scripts' digits pass
         return None
-    try:
-        return SpelledCode("uuid", Secret(UUID(code)))
-    except ValueError:
-        return None
+    return SpelledCode("uuid", Secret(UUID(code)))
 
 
 def make_code_text(kind: CodeFormat, random: bytes) -> Secret | None:

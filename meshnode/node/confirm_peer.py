@@ -17,9 +17,10 @@ from meshnode.domain.event import Event
 from meshnode.domain.pairing import UNCONFIRMED_S, Stage, Step, advance
 from meshnode.domain.peer import MeshNode, introduce
 from meshnode.domain.statements import PAIRING_TYPE, PairingAck, decode_statement
+from meshnode.node.counters import Counters
 from meshnode.node.describe_node import SelfDescription
 from meshnode.node.event_bus import EventBus
-from meshnode.node.open_offer import DIALECT, Offers
+from meshnode.node.open_offer import DIALECT, FORMAT, Offers
 from meshnode.node.ports import Clock
 from meshnode.node.roster import Roster
 from meshnode.node.tables import AuditEntry, Store, StoredAnswer, Transaction
@@ -31,12 +32,20 @@ class ConfirmPeer:
     """The answers that wait for an acknowledge."""
 
     def __init__(
-        self, me: SelfDescription, offers: Offers, store: Store, roster: Roster, clock: Clock, bus: EventBus
+        self,
+        me: SelfDescription,
+        offers: Offers,
+        store: Store,
+        roster: Roster,
+        counters: Counters,
+        clock: Clock,
+        bus: EventBus,
     ) -> None:
         self._me = me
         self._offers = offers
         self._store = store
         self._roster = roster
+        self._counters = counters
         self._clock = clock
         self._bus = bus
         self._waiting: dict[str, StoredAnswer] = {}  # by joiner
@@ -103,6 +112,8 @@ class ConfirmPeer:
             )
             was = before.trust if before is not None and before.trust in ("revoked", "paired") else None
             await tx.nodes.upsert(row)
+            if before is not None and before.public_key is None:  # whoever held that id could not prove it
+                await tx.tokens.revoke_all(node_id, now)
             await tx.codes.confirm_answer(waiting.sid, now)
             await tx.audit.append(
                 AuditEntry(
@@ -117,6 +128,7 @@ class ConfirmPeer:
             )
         self._waiting.pop(node_id, None)
         self._roster.put(row, self._clock.monotonic())
+        self._counters.paired(DIALECT, FORMAT, (now - waiting.offer_created_at).total_seconds())
         live = self._offers.watched(waiting.offer_id)
         if live is not None:
             live.activity = {"paired": row.id, "name": row.name, "address": row.hostname, "was": was}

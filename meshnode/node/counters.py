@@ -19,6 +19,10 @@ class Counters:
         self.durations: dict[str, list[int]] = {}  # dialect → pairings by bound, the last beyond all
         self.duration_sums_s: Counter[str] = Counter()
 
+    def limited(self, dialect: str, limit: str) -> None:
+        """A call was refused by a limit."""
+        self.limit_hits[dialect, limit] += 1
+
     def paired(self, dialect: str, code_format: str, took_s: float) -> None:
         """A device or peer has paired, `took_s` after its code was made."""
         self.outcomes[dialect, code_format, "paired"] += 1

@@ -5,10 +5,13 @@ The code is shown to the device at once, so it proves nothing but which request 
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from meshnode.domain.device import check_device
 from meshnode.domain.device_code import DeviceCode, check_redeemable
 from meshnode.domain.device_request import PendingRequest, RequestingDevice, claim_of, is_of, pending_of
 from meshnode.domain.errors import MeshError
@@ -16,7 +19,8 @@ from meshnode.domain.event import Event
 from meshnode.domain.lockout import Lockout
 from meshnode.domain.pairing import OfferState
 from meshnode.domain.pairing_code import make_code
-from meshnode.domain.principal import Action, Principal, authorise
+from meshnode.domain.peer import MeshNode
+from meshnode.domain.principal import Action, Principal, authorise, authorise_target
 from meshnode.node.attempt_budget import AttemptBudget
 from meshnode.node.counters import Counters
 from meshnode.node.device_codes import CodeSecrets, DeviceCodes
@@ -79,7 +83,7 @@ class Requests:
                 device_id=device.id,
                 details={
                     "name": device.name, "type": device.type, "version": device.version, "address": device.address,
-                    "source": device.source, "remote": device.is_remote,
+                    "source": device.source, "listener": device.listener, "remote": device.is_remote,
                 },
             )  # fmt: skip
             await self._codes.insert(tx, code, CodeSecrets(text))
@@ -92,33 +96,52 @@ class Requests:
         self._codes.opened(code, CodeSecrets(text))
         return pending_of(code, text, is_duplicate=any(s.code.device_id == device.id for s in waiting))
 
+    async def again(self, request_id: str) -> PendingRequest | None:
+        """An open request and its code, for the device that made it; None once it is over."""
+        async with self._store.read() as tx:
+            stored = await tx.device_codes.get(request_id)
+        if stored is None or stored.code.state is not OfferState.OPEN or self._clock.now() >= stored.code.expires_at:
+            return None
+        secrets = self._codes.secrets(stored)
+        return None if secrets is None else pending_of(stored.code, secrets.code, is_duplicate=False)
+
     async def pending(self, dialect: str | None = None) -> list[PendingRequest]:
         """What waits for the owner, oldest first; with the codes, to be compared with the devices' screens."""
-        async with self._store.read() as tx:
-            waiting = await tx.device_codes.open(dialect, "request")
         now = self._clock.now()
-        fresh = [(s.code, secrets) for s in waiting if now < s.code.expires_at and (secrets := self._codes.secrets(s))]
-        ids = [code.device_id for code, _ in fresh]
-        return [pending_of(code, secrets.code, is_duplicate=ids.count(code.device_id) > 1) for code, secrets in fresh]
+        async with self._store.read() as tx:
+            waiting = [s for s in await tx.device_codes.open(dialect, "request") if now < s.code.expires_at]
+            was = {s.code.id: _was(await tx.nodes.get(s.code.device_id or "")) for s in waiting}
+        ids = Counter(s.code.device_id for s in waiting)
+        return [
+            pending_of(s.code, secrets.code, is_duplicate=ids[s.code.device_id] > 1, was=was[s.code.id])
+            for s in waiting
+            if (secrets := self._codes.secrets(s)) is not None
+        ]
 
     async def approve(self, by: Principal, request_id: str) -> PendingRequest:
-        """Say yes to exactly this request; the others of the same device id are rejected. Raises `request_unknown`."""
-        authorise(by, Action.DECIDE_REQUEST)
+        """Say yes to exactly this request; the others of the same device id are rejected.
+
+        Raises `request_unknown`, `not_permitted` for a device that is not below the caller, or `identity_mismatch`.
+        """
         async with self._store.write() as tx:
             code = await self._open_request(tx, request_id)
-            approved, rejected = await self._approve(tx, code)
-        await self._approved(approved, rejected)
-        return pending_of(approved, "", is_duplicate=False)
+            before = await tx.nodes.get(code.device_id or "")
+            approved, rejected = await self._approve(tx, by, code, before)
+        if code.approved_at is None:
+            self._approved(approved)
+        self._rejected(rejected)
+        return pending_of(approved, "", is_duplicate=False, was=_was(before))
 
     async def reject(self, by: Principal, request_id: str) -> PendingRequest:
-        """Say no. Raises `request_unknown`."""
+        """Say no, even after a yes that the device has not used yet. Raises `request_unknown`."""
         authorise(by, Action.DECIDE_REQUEST)
         async with self._store.write() as tx:
             code = replace(await self._open_request(tx, request_id), state=OfferState.CANCELLED)
+            before = await tx.nodes.get(code.device_id or "")
             await tx.device_codes.save(code)
             await tx.audit.append(_entry(self._clock.now(), "pairing.rejected", code))
-        self._rejected(code)
-        return pending_of(code, "", is_duplicate=False)
+        self._rejected([code])
+        return pending_of(code, "", is_duplicate=False, was=_was(before))
 
     async def confirm(
         self,
@@ -161,15 +184,9 @@ class Requests:
         done: Admitted | None = None
         async with self._store.write() as tx:
             stored = await tx.device_codes.by_digest(dialect, digest)
-            code = stored.code if stored is not None and is_of(stored.code, device_id) else None
-            if code is None:
+            code = stored.code if stored is not None else self._codes.closed(digest)
+            if code is None or not is_of(code, device_id):
                 refusal = MeshError("code_unknown", "no open request has this code and device id")
-            else:
-                try:
-                    check_redeemable(code, self._clock.now())
-                except MeshError as error:
-                    refusal = error
-            if code is None or refusal is not None:
                 if by_owner is None and self._codes.is_guessable_open(dialect, self._clock.now()):
                     spent = await self._budget.spend(tx)
                 await tx.audit.append(
@@ -182,24 +199,30 @@ class Requests:
                     )
                 )
             else:
+                check_redeemable(code, self._clock.now())  # who asks about its own request that is over has not guessed
                 was_approved = code.approved_at is not None
-                if not was_approved:
-                    if by_owner is None and needs_approval:
-                        raise MeshError("approval_pending", "the owner has not approved this device yet")
-                    code, rejected = await self._approve(tx, code)
+                before = await tx.nodes.get(device_id)
+                if by_owner is not None:
+                    code, rejected = await self._approve(tx, by_owner, code, before)
+                    caller = _asker(code)
+                elif not was_approved and (needs_approval or _was(before) == "revoked"):
+                    raise MeshError("approval_pending", "the owner has not approved this device yet")
+                else:
+                    rejected = await self._reject_others(tx, code)
                 done = await self._pairing.admit(tx, code, claim_of(code), caller, TokenRules())
                 if by_owner is None and not await tx.device_codes.consume(code):
                     raise MeshError("code_used", "the token was fetched before")
         self._budget.committed(spent)
-        if code is None or done is None:
+        if refusal is not None or code is None or done is None:
             raise refusal or MeshError("code_unknown", "no such request")
-        if not was_approved:
-            await self._approved(code, rejected)
         if by_owner is None:
             self._codes.update(
                 replace(code, state=OfferState.USED),
                 paired=done.node.id, name=done.node.name, address=done.node.hostname, was=done.was,
             )  # fmt: skip
+        elif not was_approved:
+            self._approved(code)
+        self._rejected(rejected)
         await self._pairing.admitted(code, done)
         return done
 
@@ -213,27 +236,51 @@ class Requests:
             raise MeshError("request_unknown", f"that request is over ({error.detail})") from error
         return stored.code
 
-    async def _approve(self, tx: Transaction, code: DeviceCode) -> tuple[DeviceCode, list[DeviceCode]]:
+    async def _approve(
+        self, tx: Transaction, by: Principal, code: DeviceCode, before: MeshNode | None
+    ) -> tuple[DeviceCode, list[DeviceCode]]:
+        """`before` is the row that the device would replace: an operator's is not another operator's to give away."""
+        authorise_target(by, Action.DECIDE_REQUEST, before.trust_level if before is not None else 0)
         now = self._clock.now()
+        if before is not None:
+            check_device(before.id if before.is_current else "", before.id, code.dialect, before, now)
+        rejected = await self._reject_others(tx, code)
+        if code.approved_at is not None:
+            return code, rejected
         approved = replace(code, approved_at=now)
         await tx.device_codes.save(approved)
+        await tx.audit.append(_entry(now, "pairing.approved", code))
+        return approved, rejected
+
+    async def _reject_others(self, tx: Transaction, code: DeviceCode) -> list[DeviceCode]:
+        """Close the other requests of the same device id: only one of them can be that device."""
         rejected = []
         for other in await tx.device_codes.open(code.dialect, "request"):
             if other.code.device_id == code.device_id and other.code.id != code.id:
                 rejected.append(replace(other.code, state=OfferState.CANCELLED))
                 await tx.device_codes.save(rejected[-1])
-        await tx.audit.append(_entry(now, "pairing.approved", code))
-        return approved, rejected
+        return rejected
 
-    async def _approved(self, code: DeviceCode, rejected: list[DeviceCode]) -> None:
+    def _approved(self, code: DeviceCode) -> None:
         self._codes.update(code)
         self._bus.publish(Event("mesh.pairing.approved", {"request_id": code.id, "dialect": code.dialect}))
-        for other in rejected:
-            self._rejected(other)
 
-    def _rejected(self, code: DeviceCode) -> None:
-        self._codes.update(code)
-        self._bus.publish(Event("mesh.pairing.rejected", {"request_id": code.id, "dialect": code.dialect}))
+    def _rejected(self, codes: Iterable[DeviceCode]) -> None:
+        for code in codes:
+            self._codes.update(code)
+            self._bus.publish(Event("mesh.pairing.rejected", {"request_id": code.id, "dialect": code.dialect}))
+
+
+def _was(row: MeshNode | None) -> str | None:
+    return row.trust if row is not None and row.trust in ("paired", "revoked") else None
+
+
+def _asker(code: DeviceCode) -> Caller:
+    """Who made the request, for an owner who confirms in its place."""
+    details = code.details
+    return Caller(
+        address=details["address"], source=details["source"], listener=details["listener"], is_remote=details["remote"]
+    )
 
 
 def _entry(at: datetime, event: str, code: DeviceCode) -> AuditEntry:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Final, NamedTuple
 
 import msgspec
@@ -24,8 +23,8 @@ from meshnode.domain.capability import Capability
 from meshnode.domain.errors import MeshError
 from meshnode.domain.event import Event
 from meshnode.domain.identity import Identity, Kind
-from meshnode.domain.pairing import OfferState
 from meshnode.domain.peer import MeshNode
+from meshnode.node.end_restored import end_restored
 from meshnode.node.event_bus import EventBus
 from meshnode.node.ports import Clock
 from meshnode.node.roster import Roster
@@ -104,10 +103,8 @@ class SelfDescription:
             own = await tx.nodes.get(self.identity.id)
             held = own.epoch if own else 0
             if held < epoch_on_file and own is not None:
-                log.warning("the database was restored from a backup; open offers end")
-                stored = await tx.codes.open_offer("mesh")
-                if stored is not None:
-                    await tx.codes.save_offer(replace(stored.offer, state=OfferState.CANCELLED))
+                log.warning("the database was restored from a backup; open offers and the tokens of thin clients end")
+                await end_restored(tx, self._clock.now())
                 self._bus.publish(Event("mesh.database_restored", {}))
             epoch = max(held + 1, epoch_on_file + 1, int(self._clock.now().timestamp()))
             signed = await self._sign(tx, own, epoch)

@@ -96,10 +96,17 @@ class DeviceCodes:
 
     async def load(self) -> None:
         """Codes survive a restart: they are on somebody's screen."""
+        foreign = []
         async with self._store.read() as tx:
             for stored in await tx.device_codes.open():
-                if stored.digest is not None:
+                if stored.digest is not None and self.secrets(stored) is not None:
                     self._known[stored.code.id] = WatchedCode(stored.code, stored.digest)
+                else:
+                    foreign.append(replace(stored.code, state=OfferState.CANCELLED))
+        if foreign:  # made under another identity key: nobody can use them, and they must not take up room
+            async with self._store.write() as tx:
+                for code in foreign:
+                    await tx.device_codes.save(code)
 
     def digest(self, dialect: str, code: str) -> bytes:
         """What a code is looked up by; the same text is another code in another dialect."""
@@ -168,7 +175,7 @@ class DeviceCodes:
     async def insert(self, tx: Transaction, code: DeviceCode, secrets: CodeSecrets) -> None:
         """Store an open code; `opened` once it is committed."""
         digest = self.digest(code.dialect, secrets.code)
-        sealed = self._vault.seal(code.id, msgspec.json.encode(secrets), self._entropy.draw(12))
+        sealed = self._vault.seal(code.id, msgspec.json.encode(secrets, enc_hook=str), self._entropy.draw(12))
         await tx.device_codes.insert(code, digest, sealed)
 
     def opened(self, code: DeviceCode, secrets: CodeSecrets) -> None:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final, Literal, NamedTuple
 
 from meshnode.crypto.token import make_token, token_digest
+from meshnode.domain.errors import MeshError
 from meshnode.domain.pairing_code import Secret
 from meshnode.domain.principal import Principal, Role
 from meshnode.node.ports import Clock, Entropy
@@ -23,6 +24,7 @@ class DeviceSession(Session, kw_only=True):
 
     stored: StoredToken
     lifetime_s: float | None  # of a session: each use starts it anew
+    is_replaced: bool = False  # by a refresh: its end is set
     is_used: bool = False  # since the last flush
 
 
@@ -49,14 +51,17 @@ class DeviceTokens:
     async def load(self) -> None:
         """Read the stored tokens; the roster has been loaded."""
         async with self._store.read() as tx:
-            for stored in await tx.tokens.live(self._clock.now()):
-                entry = self._roster.get(stored.node_id)
-                if entry is None or entry.node.trust != "paired":
-                    continue
-                began = stored.last_used_at or stored.created_at
-                slides = stored.kind == "session" and stored.expires_at is not None
-                lifetime_s = (stored.expires_at - began).total_seconds() if slides and stored.expires_at else None
-                self._take(stored, lifetime_s, entry)
+            live = await tx.tokens.live(self._clock.now())
+        successors = {stored.replaces: stored for stored in live if stored.replaces is not None}
+        for stored in live:
+            entry = self._roster.get(stored.node_id)
+            if entry is None or entry.node.trust != "paired":
+                continue
+            measure = successors.get(stored.digest, stored)  # a replaced one's own end is near
+            began = measure.last_used_at or measure.created_at
+            slides = measure.kind == "session" and measure.expires_at is not None
+            lifetime_s = (measure.expires_at - began).total_seconds() if slides and measure.expires_at else None
+            self._take(stored, lifetime_s, entry, is_replaced=measure is not stored)
 
     # ── in a transaction, and once it is committed ─────────────────────────────────────────────────────────────────
 
@@ -83,6 +88,7 @@ class DeviceTokens:
             expires_at=None if lifetime_s is None else now + timedelta(seconds=lifetime_s),
             replaces=replaces,
         )
+        await tx.tokens.delete_dead(node_id, now)
         await tx.tokens.insert(stored)
         return IssuedToken(text, stored, lifetime_s)
 
@@ -92,39 +98,64 @@ class DeviceTokens:
         if entry is not None:
             self._take(issued.stored, issued.lifetime_s, entry)
 
-    def _take(self, stored: StoredToken, lifetime_s: float | None, entry: Entry) -> None:
+    def _take(self, stored: StoredToken, lifetime_s: float | None, entry: Entry, *, is_replaced: bool = False) -> None:
         expires = math.inf
         if stored.expires_at is not None:
-            expires = self._clock.monotonic() + (stored.expires_at - self._clock.now()).total_seconds()
-        self._live[stored.digest] = DeviceSession(
-            principal=_principal(stored, entry.node.trust_level),
-            entry=entry,
-            epoch=0,
-            expires_mono=expires,
-            listener=stored.listener,
-            stored=stored,
-            lifetime_s=lifetime_s,
+            left_s = (stored.expires_at - self._clock.now()).total_seconds()
+            longest_s = REPLACED_S if is_replaced else math.inf if lifetime_s is None else lifetime_s
+            expires = self._clock.monotonic() + min(left_s, longest_s)  # else the clock went back
+        self._hold(
+            DeviceSession(
+                principal=_principal(stored, entry.node.trust_level),
+                entry=entry,
+                epoch=0,
+                expires_mono=expires,
+                listener=stored.listener,
+                stored=stored,
+                lifetime_s=lifetime_s,
+                is_replaced=is_replaced,
+            )
         )
-        self._of_node.setdefault(stored.node_id, []).append(stored.digest)
+
+    def _hold(self, session: DeviceSession) -> None:
+        self._live[session.stored.digest] = session
+        self._of_node.setdefault(session.stored.node_id, []).append(session.stored.digest)
 
     async def refresh(self, session: DeviceSession) -> Secret:
-        """A new token in place of the session's, which dies at the new one's first use, at the latest after 60 s."""
+        """A new token in place of the session's, which dies at the new one's first use, at the latest after 60 s.
+
+        An earlier new one that nobody has used is void. Raises `token_expired`.
+        """
         old = session.stored
-        ends = self._clock.now() + timedelta(seconds=REPLACED_S)
-        async with self._store.write() as tx:
-            issued = await self.issue(
-                tx,
-                old.node_id,
-                kind=old.kind,
-                listener=old.listener,
-                lifetime_s=session.lifetime_s,
-                replaces=old.digest,
-            )
-            await tx.tokens.expire_at(old.digest, ends)
-        session.expires_mono = min(session.expires_mono, self._clock.monotonic() + REPLACED_S)
-        session.lifetime_s = None
-        if self.is_live(session):
-            self.take(issued)
+        unused: list[DeviceSession] = []
+        try:
+            async with self._store.write() as tx:
+                if not self.is_live(session):
+                    raise MeshError("token_expired", "the token is not valid any more")
+                ends_in_s = min(REPLACED_S, session.expires_mono - self._clock.monotonic())
+                unused = [s for d in self._of_node[old.node_id] if (s := self._live[d]).stored.replaces == old.digest]
+                for void in unused:  # now: a use of it meanwhile would end `session`
+                    self._drop(void.stored)
+                now = self._clock.now()
+                issued = await self.issue(
+                    tx,
+                    old.node_id,
+                    kind=old.kind,
+                    listener=old.listener,
+                    lifetime_s=session.lifetime_s,
+                    replaces=old.digest,
+                )
+                await tx.tokens.revoke([void.stored.digest for void in unused], now)
+                await tx.tokens.expire_at(old.digest, now + timedelta(seconds=ends_in_s))
+        except BaseException:
+            for void in unused:
+                self._hold(void)
+            raise
+        session.expires_mono = self._clock.monotonic() + ends_in_s
+        session.is_replaced = True
+        if not self.is_live(session):
+            raise MeshError("token_expired", "the token was revoked meanwhile")
+        self.take(issued)
         return issued.text
 
     def end(self, node_id: str) -> None:
@@ -149,7 +180,7 @@ class DeviceTokens:
         if now >= session.expires_mono:
             self._drop(session.stored)
             return None
-        if session.lifetime_s is not None:
+        if session.lifetime_s is not None and not session.is_replaced:
             session.expires_mono = now + session.lifetime_s
         session.is_used = True
         if session.stored.replaces is not None:
@@ -171,20 +202,32 @@ class DeviceTokens:
 
     async def flush(self) -> None:
         """Write when tokens were used; a crash may lose some seconds of that."""
-        used = [session for session in self._live.values() if session.is_used]
-        if not used and not self._replaced:
+        if not self._replaced and not any(session.is_used for session in self._live.values()):
             return
-        now, now_mono = self._clock.now(), self._clock.monotonic()
-        ends: list[tuple[bytes, datetime, datetime | None]] = [
-            (s.stored.digest, now, None if s.lifetime_s is None else now + timedelta(seconds=s.expires_mono - now_mono))
-            for s in used
-        ]
-        dead, self._replaced = self._replaced, []
-        for session in used:
-            session.is_used = False
-        async with self._store.write(durable=False) as tx:
-            await tx.tokens.used(ends)
-            await tx.tokens.revoke(dead, now)
+        used: list[DeviceSession] = []
+        dead: list[bytes] = []
+        try:
+            async with self._store.write(durable=False) as tx:
+                now, now_mono = self._clock.now(), self._clock.monotonic()  # once nobody else writes
+                used = [session for session in self._live.values() if session.is_used]
+                dead, self._replaced = self._replaced, []
+                for session in used:
+                    session.is_used = False
+                await tx.tokens.used([_use_of(session, now, now_mono) for session in used])
+                await tx.tokens.revoke(dead, now)
+        except BaseException:
+            for session in used:
+                session.is_used = True
+            self._replaced += dead
+            raise
+
+
+def _use_of(session: DeviceSession, now: datetime, now_mono: float) -> tuple[bytes, datetime, datetime | None]:
+    """When it was last used and, if it slides, when it ends now: the two lie its lifetime apart, as `load` expects."""
+    if session.lifetime_s is None or session.is_replaced:
+        return session.stored.digest, now, None
+    ends_at = now + timedelta(seconds=session.expires_mono - now_mono)
+    return session.stored.digest, ends_at - timedelta(seconds=session.lifetime_s), ends_at
 
 
 def _principal(stored: StoredToken, level: int) -> Principal:

@@ -191,6 +191,8 @@ class JoinPeer:
                 now=now,
             )
             await tx.nodes.upsert(row)
+            if before is not None and before.public_key is None:  # whoever held that id could not prove it
+                await tx.tokens.revoke_all(row.id, now)
             known = await tx.acks.get(row.id)  # joined before, never acknowledged: go back to what stood before that
             await tx.acks.put(
                 PendingAck(

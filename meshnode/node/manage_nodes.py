@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
 from meshnode.domain.device_code import DeviceCode
 from meshnode.domain.errors import MeshError, invalid
@@ -22,6 +23,8 @@ from meshnode.node.join_peer import JoinPeer
 from meshnode.node.ports import Clock, Connections
 from meshnode.node.roster import Entry, Roster
 from meshnode.node.tables import AuditEntry, Store
+
+_WHOLE: Final = "id:"  # before an id, in a reference
 
 log = logging.getLogger(__name__)
 
@@ -62,17 +65,20 @@ class ManageNodes:
         """The one node meant by an id, the start or end of one, an alias or a name. Raises `node_unknown`.
 
         Peers choose their ids and names: what fits two nodes in any way is refused, but for a whole `node-<uuid>`.
+        `id:ID` means that very id: where `pixel7` and `pixel7-2` are known, nothing else names the first.
         """
-        exact = self._roster.get(reference)
-        if exact is not None and is_made_id(reference):
+        exact = self._roster.get(reference.removeprefix(_WHOLE))
+        if exact is not None and (reference.startswith(_WHOLE) or is_made_id(reference)):
             return exact
+        if reference.startswith(_WHOLE):
+            raise MeshError("node_unknown", f"no node has the id {clean_text(reference.removeprefix(_WHOLE), 128)!r}")
         wanted = reference.casefold()
         fitting = [entry for entry in self._roster if _fits(entry.node, reference, wanted)]
         if len(fitting) == 1:
             return fitting[0]
         if fitting:
             ids = ", ".join(entry.node.id for entry in fitting[:5])
-            raise MeshError("node_unknown", f"{reference!r} fits more than one node: {ids}; use the whole id")
+            raise MeshError("node_unknown", f"{reference!r} fits more than one node: {ids}; say id:ID")
         raise MeshError("node_unknown", f"no node is called {clean_text(reference)!r}")
 
     async def set_alias(self, by: Principal, reference: str, alias: str | None) -> MeshNode:
@@ -92,39 +98,54 @@ class ManageNodes:
         self._sessions.set_level(node.id, level)
         return node
 
-    async def revoke(self, by: Principal, reference: str, *, keeps_introduced: bool = False) -> MeshNode:
-        """End a node's trust at once, and that of what it introduced.
+    async def revoke(self, by: Principal, reference: str, *, keeps_introduced: bool = False) -> Sequence[MeshNode]:
+        """End a node's trust at once, and that of what it introduced; all of them, it first.
 
         Commit, then tokens, sockets, open codes and pending beats die, then this returns.
         """
         entry = self._other(by, Action.REVOKE_NODE, reference)
-        revoked = await self._revoke(entry, "owner" if by.role is Role.OWNER else by.node_id, keeps_introduced)
+        return await self._end_trust(by, entry, keeps_introduced=keeps_introduced) or [entry.snapshot()]
+
+    async def _end_trust(self, by: Principal, entry: Entry, *, keeps_introduced: bool) -> Sequence[MeshNode]:
+        revoked = await self._revoke(entry, by, keeps_introduced=keeps_introduced)
         for row in revoked:
             await self.hang_up(row.id, "revoked")
-        return revoked[0] if revoked else entry.snapshot()
+        return revoked
+
+    async def revoke_device(self, by: Principal, device_id: str, dialect: str) -> bool:
+        """See `revoke`, of the thin client with exactly this id; False if the dialect has none such paired."""
+        entry = self._roster.get(device_id)
+        if entry is None or not entry.is_paired or entry.node.dialect != dialect:
+            return False
+        authorise_target(by, Action.REVOKE_NODE, entry.node.trust_level)
+        await self._end_trust(by, entry, keeps_introduced=False)
+        return True
 
     async def revoke_itself(self, by: Principal) -> MeshNode:
         """A device gives its own trust up; what it introduced stays. `hang_up` once it has its answer."""
         entry = self._roster.get(by.node_id or "")
         if entry is None or entry.node.is_current:
             raise MeshError("node_unknown", "only a known device can revoke itself")
-        await self._revoke(entry, by.node_id, keeps_introduced=True)
+        await self._revoke(entry, by, keeps_introduced=True)
         return entry.snapshot()
 
     async def hang_up(self, node_id: str, reason: str) -> None:
         """Close every connection of a node."""
         await self._connections.close(node_id, reason)
 
-    async def _revoke(self, entry: Entry, revoked_by: str | None, keeps_introduced: bool) -> Sequence[MeshNode]:
+    async def _revoke(self, entry: Entry, by: Principal, *, keeps_introduced: bool) -> Sequence[MeshNode]:
         if entry.node.trust == "revoked":
             return ()
         now = self._clock.now()
+        revoked_by = "owner" if by.role is Role.OWNER else by.node_id
+        is_known = False
         revoked: list[MeshNode] = []
         ended: list[DeviceCode] = []
         async with self._store.write() as tx:
-            for one in [entry] if keeps_introduced else self._with_introduced(entry):
+            for one in [entry] if keeps_introduced else self._with_introduced(entry, by.level):
                 row = await tx.nodes.get(one.node.id)
-                if row is None:
+                is_known = is_known or row is not None
+                if row is None or row.trust == "revoked":  # somebody else was faster
                     continue
                 revoked.append(
                     replace(
@@ -144,7 +165,7 @@ class ManageNodes:
                 await tx.acks.delete(row.id)
                 await self._confirmations.drop(tx, row.id)
                 await tx.audit.append(_entry(now, "node.revoked", revoked[-1]))
-        if not revoked:
+        if not is_known:
             raise MeshError("node_unknown", f"{entry.node.id} is gone")
         for row in revoked:
             self._end(row.id)
@@ -155,11 +176,15 @@ class ManageNodes:
             self._codes.update(code)
         return revoked
 
-    def _with_introduced(self, entry: Entry) -> Sequence[Entry]:
-        """The entry, and whoever came in by it, directly or not."""
+    def _with_introduced(self, entry: Entry, below: int) -> Sequence[Entry]:
+        """The entry, and whoever came in by it, directly or not, and lies below that trust level."""
         found = [entry]
         for one in found:  # grows while it is walked
-            found += [e for e in self._roster if e.node.introduced_by == one.node.id and e.is_paired and e not in found]
+            found += [
+                e for e in self._roster
+                if e.node.introduced_by == one.node.id and e.node.trust in ("paired", "announced")
+                and e.node.trust_level < below and e not in found
+            ]  # fmt: skip
         return found
 
     async def forget(self, by: Principal, reference: str) -> MeshNode:
@@ -199,6 +224,8 @@ class ManageNodes:
             row = await tx.nodes.get(entry.node.id)
             if row is None:
                 raise MeshError("node_unknown", f"{entry.node.id} is gone")
+            if "trust_level" in changes and row.trust != "paired":
+                raise MeshError("node_unknown", f"{row.label} is not paired any more")
             row = replace(row, **changes)  # type: ignore[arg-type]
             await tx.nodes.upsert(row)
             if event is not None:

@@ -14,11 +14,13 @@ from meshnode.domain.errors import MeshError
 from meshnode.domain.event import Event
 from meshnode.domain.pairing import Offer, OfferState, Way, check_open
 from meshnode.domain.pairing_code import Secret, make_code, make_pin
+from meshnode.node.counters import Counters
 from meshnode.node.event_bus import EventBus
 from meshnode.node.ports import Clock, Entropy
 from meshnode.node.tables import AuditEntry, Store
 
 DIALECT: Final = "mesh"
+FORMAT: Final = "pin"  # what counts are kept by
 _REMEMBERED: Final = 8  # closed offers whose codes still get the right refusal
 
 
@@ -44,11 +46,14 @@ class LiveOffer:
 class Offers:
     """The offers of the mesh dialect."""
 
-    def __init__(self, store: Store, clock: Clock, entropy: Entropy, vault: Vault, bus: EventBus) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, entropy: Entropy, vault: Vault, counters: Counters, bus: EventBus
+    ) -> None:
         self._store = store
         self._clock = clock
         self._entropy = entropy
         self._vault = vault
+        self._counters = counters
         self._bus = bus
         self._current: LiveOffer | None = None
         self._closed: deque[LiveOffer] = deque(maxlen=_REMEMBERED)
@@ -94,6 +99,7 @@ class Offers:
         if closed is not None:
             self.update(closed)
         self._current = LiveOffer(offer, digest, pin)
+        self._counters.codes_made[DIALECT, FORMAT] += 1
         self._bus.publish(Event("mesh.pairing.opened", {"offer_id": offer.id}))
         return OpenedOffer(offer, code.bytes, pin)
 

@@ -5,23 +5,26 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 from meshnode.domain.device import DeviceClaim, admit, check_device
 from meshnode.domain.device_code import DeviceCode
+from meshnode.domain.errors import MeshError
 from meshnode.domain.event import Event
 from meshnode.domain.pairing_code import Secret
 from meshnode.domain.peer import MeshNode
 from meshnode.node.counters import Counters
 from meshnode.node.describe_node import SelfDescription
-from meshnode.node.device_tokens import DeviceTokens, IssuedToken
+from meshnode.node.device_tokens import DeviceSession, DeviceTokens, IssuedToken
 from meshnode.node.event_bus import EventBus
 from meshnode.node.ports import Clock, Connections
 from meshnode.node.roster import Roster
 from meshnode.node.session import Session
 from meshnode.node.tables import AuditEntry, Transaction
+
+OPERATOR_LEVEL: Final = 2
 
 log = logging.getLogger(__name__)
 
@@ -88,8 +91,10 @@ class PairDevice:
         before = await tx.nodes.get(claim.id)
         offered_at = code.approved_at or code.created_at
         check_device(self._me.identity.id, claim.id, code.dialect, before, offered_at)
-        presented = caller.session is not None and caller.session.principal.node_id == claim.id
+        presented = self._presents(caller, claim.id)
         maker = code.device_id if code.kind == "offer" and code.device_id != self._me.identity.id else None
+        if maker is not None and not presented and before is not None and before.trust_level >= OPERATOR_LEVEL:
+            raise MeshError("identity_mismatch", "that device is an operator; only the owner can pair its id again")
         node = admit(
             claim, before, dialect=code.dialect, keeps_level=presented, introduced_by=maker, now=now,
             is_remote=caller.is_remote,
@@ -117,6 +122,15 @@ class PairDevice:
             )
         )
         return Admitted(node, issued, was)
+
+    def _presents(self, caller: Caller, node_id: str) -> bool:
+        """Whether it showed a token of that row, and the token counts to this moment."""
+        session = caller.session
+        return (
+            isinstance(session, DeviceSession)
+            and session.principal.node_id == node_id
+            and self._tokens.is_live(session)
+        )
 
     async def admitted(self, code: DeviceCode, done: Admitted) -> None:
         """It is committed: former tokens and sockets end, the new token counts, everybody is told."""

@@ -87,6 +87,8 @@ class RedeemCode:
         spent: Lockout | None = None
         wrong: DeviceCode | None = None
         async with self._store.write() as tx:
+            if asked.format != "uuid":
+                self._budget.check()  # again: the guesses that were let in with this one may have failed meanwhile
             stored = await tx.device_codes.by_digest(asked.dialect, digest)
             refusal = self._refusal(asked, stored, digest)
             if refusal is None and stored is not None:
@@ -128,7 +130,7 @@ class RedeemCode:
     def _refusal(self, asked: Redemption, stored: StoredCode | None, digest: bytes) -> MeshError | None:
         """Why not; the same steps whether the code is known or not."""
         code = stored.code if stored is not None else self._codes.closed(digest)
-        if code is None:
+        if code is None or code.kind != "offer":  # a request is the owner's to approve, whoever knows its code
             return MeshError("code_unknown", "no open code like that; ask for a new one")
         try:
             check_redeemable(code, self._clock.now())

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from meshnode.node.accept_peer import AcceptPeer
+from meshnode.node.announce_node import AnnounceNode
 from meshnode.node.answer_heartbeat import AnswerHeartbeat
 from meshnode.node.attempt_budget import AttemptBudget
 from meshnode.node.authenticate import Sessions
@@ -29,6 +30,7 @@ from meshnode.node.redeem_code import RedeemCode
 from meshnode.node.rename_self import RenameSelf
 from meshnode.node.report_status import ReportStatus
 from meshnode.node.tables import Store
+from meshnode.node.update_device import UpdateDevice
 
 
 class UseCases(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +51,8 @@ class UseCases(msgspec.Struct, frozen=True, kw_only=True):
     redeeming: RedeemCode
     requests: Requests
     tokens: DeviceTokens
+    updating: UpdateDevice
+    announcing: AnnounceNode
     events: EventStream
     counters: Counters
     renaming: RenameSelf

@@ -74,6 +74,19 @@ class DeviceTokens:
             [(at, digest) for digest in digests],
         )
 
+    async def revoke_every(self, now: datetime) -> None:
+        """All of them end."""
+        await self._connection.execute(
+            "UPDATE device_tokens SET revoked_at = ? WHERE revoked_at IS NULL", (format_time(now),)
+        )
+
+    async def delete_dead(self, node_id: str, now: datetime) -> None:
+        """Housekeeping: what a node can't use any more."""
+        await self._connection.execute(
+            "DELETE FROM device_tokens WHERE node_id = ? AND (revoked_at IS NOT NULL OR expires_at <= ?)",
+            (node_id, format_time(now)),
+        )
+
     async def expire_at(self, digest: bytes, at: datetime) -> None:
         """A token ends at a time to come."""
         await self._connection.execute(

@@ -6,12 +6,13 @@ Runs before the event loop, on plain sqlite3.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from meshnode.domain.errors import MeshError
 from meshnode.domain.timestamps import format_time
@@ -21,6 +22,10 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
     version INTEGER PRIMARY KEY, name TEXT NOT NULL, sha256 TEXT NOT NULL, applied_at TEXT NOT NULL
 ) STRICT
 """
+
+
+BACKUPS: Final = 3  # kept of those made before upgrades
+_BACKUP: Final = re.compile(r"\.v[0-9]+\.([0-9]{8}T[0-9]{6}\.[0-9]{6}Z)\.bak\Z")
 
 
 class Migration(NamedTuple):
@@ -89,10 +94,7 @@ def _apply(connection: sqlite3.Connection, path: Path, wanted: list[Migration]) 
     if version == len(wanted):
         return int(version)
     if version:
-        backup = path.with_name(f"{path.name}.v{version}.bak")
-        backup.unlink(missing_ok=True)
-        connection.execute("VACUUM INTO ?", (str(backup),))
-        backup.chmod(0o600)
+        _back_up(connection, path, version)
     for migration in wanted[version:]:
         connection.execute("BEGIN IMMEDIATE")
         try:
@@ -114,6 +116,26 @@ def _apply(connection: sqlite3.Connection, path: Path, wanted: list[Migration]) 
                 connection.execute("ROLLBACK")
             raise
     return len(wanted)
+
+
+def _back_up(connection: sqlite3.Connection, path: Path, version: int) -> None:
+    """Copy the database beside itself, whole or not at all; the latest copies are kept."""
+    at = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    backup = path.with_name(f"{path.name}.v{version}.{at}.bak")
+    partial = backup.with_suffix(".part")
+    try:
+        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))  # private from its first byte
+        connection.execute("VACUUM INTO ?", (str(partial),))
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.rename(backup)
+    except OSError as error:
+        raise MeshError("bad_database", f"cannot back up {path} before the upgrade: {error.strerror}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    kept = [(m[1], file) for file in path.parent.iterdir() if (m := _BACKUP.match(file.name.removeprefix(path.name)))]
+    for _, old in sorted(kept)[:-BACKUPS]:
+        old.unlink(missing_ok=True)
 
 
 def _check_history(connection: sqlite3.Connection, path: Path, version: int, wanted: list[Migration]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -11,7 +11,7 @@ from aiohttp import web
 
 from meshnode.crypto.token import is_same_token
 from meshnode.domain.errors import MeshError
-from meshnode.domain.principal import ANONYMOUS, OWNER, Action, ListenerName, Principal, Role, authorise
+from meshnode.domain.principal import ANONYMOUS, NEEDS, OWNER, Action, ListenerName, Need, Principal, Role, authorise
 from meshnode.domain.rate_limit import Rate, RateLimiter
 from meshnode.domain.source_address import IPNetwork, is_local, parse_ip, source_key
 from meshnode.node.authenticate import Sessions
@@ -43,6 +43,7 @@ class Admitted(NamedTuple):
     address: str
     is_remote: bool  # a trusted proxy spoke for it
     local_refusal: MeshError | None  # why it may not do what is for the local network
+    far: MeshError | None  # why it does not count as local, whatever `pairing.lan_only` allows; asked on sockets
 
 
 class Gate:
@@ -55,26 +56,29 @@ class Gate:
         self._owner_digest = owner_digest
         self._limiter = RateLimiter(policy.anonymous_rate)
         self.hosts: frozenset[str] = frozenset()  # what Host may say on the control listener
+        self.on_limited: Callable[[str, str], None] = lambda _, __: None  # to be counted: where, by which limit
 
-    def admit(self, request: web.Request, action: Action, *, is_local_only: bool) -> Admitted:
+    def admit(
+        self, request: web.Request, action: Action, *, is_local_only: bool, body_types: Collection[str] = (JSON,)
+    ) -> Admitted:
         """The caller, if it may do `action`. Raises the refusal."""
         if self.name == "control":
             self._check_local_page(request)
         peer = request.transport.get_extra_info("peername") if request.transport is not None else None
         if peer is None:
             raise MeshError("request_timeout", "the connection is gone")
-        address, refusal = peer[0], None
+        address, far = peer[0], None
         if self._policy.trusted_proxies and _within(address, self._policy.trusted_proxies):
             address = self._forwarded_address(request, address)
         if is_local_only or action is Action.CONNECT or self.name == "plain":
             try:
                 self._check_local(request, peer[0], address)
             except MeshError as error:
-                if is_local_only or self.name == "plain":
+                if (is_local_only and self._policy.lan_only) or self.name == "plain":
                     raise
-                refusal = error  # the socket stands; its local-only methods will say so
+                far = error  # the socket stands; its local-only methods will say so
         try:
-            principal, session = self._authenticate(request)
+            principal, session = self._authenticate(request, action, body_types=body_types)
             authorise(principal, action)
         except MeshError:
             self._limit(address)  # a wrong token is no token
@@ -83,24 +87,33 @@ class Gate:
             self._limit(address)
         elif isinstance(request.protocol, AdmittedHandler):
             request.protocol.authenticated(principal.node_id)
-        return Admitted(principal, session, address, address != peer[0], refusal)
+        return Admitted(principal, session, address, address != peer[0], far if self._policy.lan_only else None, far)
 
     def _limit(self, address: str) -> None:
         """Count a request without a good token. Raises `rate_limited`."""
         wait = self._limiter.wait_s(source_key(address), asyncio.get_running_loop().time())
         if wait:
+            self.on_limited("http", "anonymous")
             raise MeshError("rate_limited", "too many requests without a token", retry_after_s=wait)
 
     # ── who ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _authenticate(self, request: web.Request) -> tuple[Principal, Session | None]:
+    def _authenticate(
+        self, request: web.Request, action: Action, *, body_types: Collection[str]
+    ) -> tuple[Principal, Session | None]:
         header = request.headers.get("Authorization")
         if header is None:
             token = request.cookies.get(COOKIE) if self.name == "public" and "Cookie" in request.headers else None
             if token is None:
                 return ANONYMOUS, None
-            self._check_page(request)
-            return self._session(token)
+            self._check_page(request, body_types=body_types)
+            try:
+                return self._session(token)
+            except MeshError:
+                # a browser keeps its cookie longer than we do, and must be able to pair again; a socket is told
+                if NEEDS[action] is Need.ANYONE and action is not Action.CONNECT:
+                    return ANONYMOUS, None
+                raise
         scheme, _, token = header.partition(" ")
         if scheme not in ("Bearer", "Device") or not token:
             raise MeshError("token_required", "Authorization must be `Bearer TOKEN` or `Device TOKEN`")
@@ -126,7 +139,7 @@ class Gate:
         if origin is not None and origin.removeprefix("http://").lower() not in self.hosts:
             raise MeshError("bad_origin", "requests from other sites are refused")
 
-    def _check_page(self, request: web.Request) -> None:
+    def _check_page(self, request: web.Request, *, body_types: Collection[str]) -> None:
         """A cookie comes by itself, so what changes anything must come from a page of ours. Raises `bad_origin`."""
         host = request.headers.get("Host", "").lower()
         if not _is_own_host(host, self._policy.own_names()):
@@ -136,7 +149,7 @@ class Gate:
             return
         if request.headers.get("Origin", "").lower() != f"https://{host}":
             raise MeshError("bad_origin", "requests from other sites are refused")
-        if not is_upgrade and request.content_type != JSON:
+        if not is_upgrade and request.content_type not in body_types:
             raise MeshError("bad_origin", "a request with a cookie must carry application/json")
 
     # ── from where ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -144,8 +157,6 @@ class Gate:
     def _check_local(self, request: web.Request, peer: str, address: str) -> None:
         """Raise `not_local` or `proxy_not_configured` unless the caller is on our own network."""
         policy = self._policy
-        if not policy.lan_only and self.name != "plain":
-            return
         if any(name in request.headers for name in _FORWARDING) and not _within(peer, policy.trusted_proxies):
             raise MeshError("proxy_not_configured", "forwarding headers came from an unknown proxy")
         if not is_local(address, policy.on_link(), policy.allowed_networks):
@@ -157,7 +168,10 @@ class Gate:
         hops = [hop.strip() for hop in ",".join(request.headers.getall("X-Forwarded-For", [])).split(",")]
         untrusted = [hop for hop in hops if hop and not _within(hop, proxies)]
         if untrusted:
-            return untrusted[-1]
+            try:
+                return str(parse_ip(untrusted[-1]))
+            except ValueError as error:
+                raise MeshError("proxy_not_configured", "the proxy does not give an address for whom it asks") from error
         if any(name in request.headers for name in _FORWARDING):
             raise MeshError("proxy_not_configured", "the proxy does not say for whom it asks")
         return address

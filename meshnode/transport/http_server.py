@@ -38,6 +38,7 @@ class Call(msgspec.Struct):
     listener: ListenerName
     is_remote: bool = False  # a trusted proxy spoke for the caller
     local_refusal: MeshError | None = None  # on a socket: why it may not call what is for the local network
+    far: MeshError | None = None  # on a socket: why the caller isn't on the local network, if it isn't
     body: Any = None
 
     @property
@@ -66,6 +67,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     action: Action
     answer: Callable[[Call], Awaitable[Any]]
     body: Any = None  # a msgspec decoder; None = no body is read
+    body_types: frozenset[str] = frozenset({JSON})  # what Content-Type may say
     listeners: frozenset[ListenerName] = frozenset({"public"})
     is_local_only: bool = False
     body_max: int | None = None  # bytes before authentication, where it must be more than elsewhere
@@ -99,15 +101,17 @@ async def _read_body(request: web.Request, limit: int) -> bytes:
 
 
 def _decode(request: web.Request, route: Route, body: bytes) -> Any:
-    if request.headers.get("Content-Type") != JSON and request.content_type != JSON:  # parsing it costs more
+    if request.headers.get("Content-Type") != JSON and request.content_type not in route.body_types:  # parsing costs
         raise MeshError("unsupported_media_type", "send application/json")
     try:
         return route.body.decode(body)
     except msgspec.ValidationError as error:
         what, _, where = str(error).partition(" - at `$")
+        field = where.strip("`.")
         if "missing required field `" in what:
-            raise invalid(what.rsplit("`", 2)[1], "is missing") from error
-        raise invalid(where.strip("`.") or "body", what) from error
+            name = what.rsplit("`", 2)[1]
+            raise invalid(f"{field}.{name}" if field else name, "is missing") from error
+        raise invalid(field or "body", what) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise invalid("body", "is not JSON") from error
 
@@ -127,10 +131,10 @@ def _answerer(
         protocol = request.protocol
         visitor = protocol.visitor if isinstance(protocol, AdmittedHandler) else None
         try:
-            admitted = gate.admit(request, route.action, is_local_only=route.is_local_only)
+            admitted = gate.admit(request, route.action, is_local_only=route.is_local_only, body_types=route.body_types)
             call = Call(
                 request, admitted.principal, admitted.session, admitted.address, tls, gate.name, admitted.is_remote,
-                admitted.local_refusal,
+                admitted.local_refusal, admitted.far,
             )  # fmt: skip
             if visitor is not None:
                 visitor.is_busy = True
@@ -150,7 +154,8 @@ def _answerer(
             raise  # aiohttp's own; AdmittedHandler answers it
         except Exception:
             log.exception("unexpected error at %s %s", request.method, request.path)
-            return problem_response(MeshError("internal_error", "unexpected error; the node's log says more"))
+            unexpected = MeshError("internal_error", "unexpected error; the node's log says more")
+            return problem_response(unexpected, route.refusal(unexpected) if route.refusal is not None else None)
         finally:
             if visitor is not None:
                 visitor.is_busy = False

@@ -81,8 +81,8 @@ class RpcServer:
     async def serve(self, call: Call) -> web.WebSocketResponse:
         """Upgrade the request and answer calls until the socket ends."""
         entry = call.session.entry if call.session is not None else None
-        if entry is not None and call.local_refusal is not None and entry.node.dialect in self._lan_only_dialects:
-            raise call.local_refusal
+        if entry is not None and call.far is not None and entry.node.dialect in self._lan_only_dialects:
+            raise call.far
         protocol = call.request.protocol
         socket = RpcSocket(
             call, protocol.visitor if isinstance(protocol, AdmittedHandler) else None, self._limits.ping_s

@@ -91,14 +91,22 @@ def options_of(command: click.Command) -> set[str]:
     return {name for param in command.params if isinstance(param, click.Option) for name in param.opts} | {"--help"}
 
 
+def valued_options_of(command: click.Command) -> set[str]:
+    options = (param for param in command.params if isinstance(param, click.Option) and not param.is_flag)
+    return {name for option in options for name in option.opts}
+
+
 def check_command(line: str) -> None:
     """Follow the words through the command tree; each option must belong to a command on the way."""
     command: click.Command = cli
     known = options_of(cli)
     context = click.Context(cli)
-    for word in shlex.split(line):
+    words = iter(shlex.split(line))
+    for word in words:
         if word.startswith("-") and word != "-":
             assert word in known, f"`meshnode {line}`: no option {word}"
+            if word in valued_options_of(command):
+                next(words)
         elif isinstance(command, click.Group) and re.fullmatch(r"[a-z]+", word):
             found = command.get_command(context, word)
             assert found, f"`meshnode {line}`: no command {word}"

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from meshnode.domain.base64url import encode_base64url
+from meshnode.domain.device_request import PendingRequest
 from meshnode.domain.identity import format_fingerprint
 from meshnode.domain.pairing_code import Hidden
 from meshnode.domain.peer import MeshNode
@@ -21,8 +22,9 @@ class Join(Hidden, msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class OpenOffer(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """Open an offer."""
+    """Open an offer, of mesh or of another dialect."""
 
+    dialect: Annotated[str, msgspec.Meta(max_length=64)] = "mesh"
     expires_in: Annotated[float, msgspec.Meta(ge=30, le=3600)] | None = None
 
 
@@ -75,4 +77,23 @@ def encode_node(node: MeshNode) -> dict[str, Any]:
         "fingerprint": None if node.public_key is None else format_fingerprint(node.public_key),
         "tls_sha256": None if node.tls_sha256 is None else encode_base64url(node.tls_sha256),
         "metadata": dict(node.metadata),
+    }
+
+
+def encode_request(request: PendingRequest) -> dict[str, Any]:
+    """A device's request as the owner sees it; the code is null once it was decided."""
+    return {
+        "id": request.id,
+        "code": request.code or None,
+        "device_name": request.device_name,
+        "device_type": request.device_type,
+        "device_id": request.device_id,
+        "client_version": request.client_version,
+        "address": request.address,
+        "created_at": format_time(request.created_at),
+        "expires_at": format_time(request.expires_at),
+        "dialect": request.dialect,
+        "is_duplicate": request.is_duplicate,
+        "is_approved": request.is_approved,
+        "was": request.was,
     }

@@ -7,12 +7,15 @@ from typing import Any, Final
 from uuid import UUID
 
 from meshnode.dialects.contract import Wire
-from meshnode.dialects.control.codec import DECODERS, Alias, Join, Level, Name, OpenOffer, encode_node
+from meshnode.dialects.control.codec import DECODERS, Alias, Join, Level, Name, OpenOffer, encode_node, encode_request
+from meshnode.domain.device_code import DeviceCode
 from meshnode.domain.errors import MeshError, invalid
 from meshnode.domain.invite import parse_host_port, parse_invite
+from meshnode.domain.pairing import Offer, OfferState
 from meshnode.domain.pairing_code import parse_pin
 from meshnode.domain.principal import Action, ListenerName
 from meshnode.domain.timestamps import format_time
+from meshnode.domain.untrusted_text import clean_text
 from meshnode.node.join_peer import Invitation
 from meshnode.node.use_cases import UseCases
 from meshnode.transport.http_server import Call, Route
@@ -69,13 +72,24 @@ def serve_control(use: UseCases, _: None) -> Wire:
 
     async def revoke_node(call: Call) -> Any:
         keeps = call.request.query.get("keep_introduced") == "true"
-        return {"node": encode_node(await use.nodes.revoke(call.principal, reference(call), keeps_introduced=keeps))}
+        revoked = await use.nodes.revoke(call.principal, reference(call), keeps_introduced=keeps)
+        node, *introduced = [encode_node(row) for row in revoked]
+        return {"node": node, "introduced": introduced}
 
     async def forget_node(call: Call) -> Any:
         return {"node": encode_node(await use.nodes.forget(call.principal, reference(call)))}
 
     async def open_offer(call: Call) -> Any:
         body: OpenOffer = call.body
+        if body.dialect != "mesh":
+            if body.dialect not in use.openers:
+                there_are = ", ".join(("mesh", *use.openers))
+                raise invalid(
+                    "dialect",
+                    f"{clean_text(body.dialect)!r} opens no offers here; {there_are} do "
+                    "(a device that asks by itself: `meshnode requests list`)",
+                )
+            return await use.openers[body.dialect](body.expires_in)
         opened = await use.offers.open(body.expires_in or use.offer_s)
         return {
             "offer_id": opened.offer.id,
@@ -85,17 +99,31 @@ def serve_control(use: UseCases, _: None) -> Wire:
             "expires_at": format_time(opened.offer.expires_at),
         }
 
+    def state_of(offer: Offer | DeviceCode) -> str:
+        is_over = offer.state is OfferState.OPEN and use.clock.now() >= offer.expires_at
+        return (OfferState.EXPIRED if is_over else offer.state).value
+
     async def watch_offer(call: Call) -> Any:
-        live = use.offers.watched(call.request.match_info["offer_id"])
+        offer_id = call.request.match_info["offer_id"]
+        known = use.codes.watched(offer_id)
+        if known is not None and known.code.kind == "offer":
+            code = known.code
+            return {
+                "offer_id": code.id,
+                "dialect": code.dialect,
+                "state": state_of(code),
+                "expires_at": format_time(code.expires_at),
+                "attempts": code.attempts,
+                "activity": known.activity,
+            }
+        live = use.offers.watched(offer_id)
         if live is None:
             raise MeshError("offer_closed", "that offer is over")
         offer = live.offer
-        state = offer.state.value
-        if state == "open" and use.clock.now() >= offer.expires_at:
-            state = "expired"
         return {
             "offer_id": offer.id,
-            "state": state,
+            "dialect": "mesh",
+            "state": state_of(offer),
             "expires_at": format_time(offer.expires_at),
             "pin_attempts": offer.pin_attempts,
             "invite_attempts": offer.invite_attempts,
@@ -103,10 +131,26 @@ def serve_control(use: UseCases, _: None) -> Wire:
         }
 
     async def cancel_offer(call: Call) -> Any:
-        return {"cancelled": await use.offers.cancel(call.request.match_info["offer_id"])}
+        offer_id = call.request.match_info["offer_id"]
+        known = use.codes.watched(offer_id)
+        if known is not None and known.code.kind == "offer":
+            return {"cancelled": await use.codes.cancel(offer_id)}
+        return {"cancelled": await use.offers.cancel(offer_id)}
 
     async def cancel_any_offer(_: Call) -> Any:
-        return {"cancelled": await use.offers.cancel(None)}
+        of_mesh, of_others = await use.offers.cancel(None), await use.codes.cancel_all()
+        return {"cancelled": of_mesh or of_others}
+
+    async def list_requests(_: Call) -> Any:
+        return {"requests": [encode_request(request) for request in await use.requests.pending()]}
+
+    async def approve_request(call: Call) -> Any:
+        request = await use.requests.approve(call.principal, call.request.match_info["request_id"])
+        return {"request": encode_request(request)}
+
+    async def reject_request(call: Call) -> Any:
+        request = await use.requests.reject(call.principal, call.request.match_info["request_id"])
+        return {"request": encode_request(request)}
 
     async def unlock(_: Call) -> Any:
         await use.budget.unlock()
@@ -155,7 +199,7 @@ def serve_control(use: UseCases, _: None) -> Wire:
         decoder = DECODERS[body] if body is not None else None
         return Route(method=method, path=path, action=action, answer=answer, body=decoder, listeners=listeners)
 
-    node, offers = "/api/v1/nodes/{ref}", "/api/v1/pairing/offers"
+    node, offers, requests = "/api/v1/nodes/{ref}", "/api/v1/pairing/offers", "/api/v1/pairing/requests"
     routes = (
         route("GET", "/healthz", Action.CHECK_HEALTH, health, None, EVERYWHERE),
         route("GET", "/readyz", Action.CHECK_READINESS, ready),
@@ -171,9 +215,19 @@ def serve_control(use: UseCases, _: None) -> Wire:
         route("DELETE", offers, Action.OPEN_OFFER, cancel_any_offer),
         route("GET", offers + "/{offer_id}", Action.OPEN_OFFER, watch_offer),
         route("DELETE", offers + "/{offer_id}", Action.OPEN_OFFER, cancel_offer),
+        route("GET", requests, Action.DECIDE_REQUEST, list_requests),
+        route("POST", requests + "/{request_id}/approve", Action.DECIDE_REQUEST, approve_request),
+        route("POST", requests + "/{request_id}/reject", Action.DECIDE_REQUEST, reject_request),
         route("POST", "/api/v1/pairing/unlock", Action.UNLOCK_PAIRING, unlock, None, CONTROL),
         route("POST", "/api/v1/pairing/join", Action.JOIN_NODE, join, Join),
         route("GET", "/api/v1/discovered", Action.READ_NODES, discovered),
-        route("GET", "/api/v1/audit", Action.READ_NODES, audit),
+        Route(
+            method="GET",
+            path="/api/v1/audit",
+            action=Action.READ_NODES,
+            answer=audit,
+            listeners=BOTH,
+            query={"limit": f"how many, 1 to {AUDIT_MAX}; 100 unless said"},
+        ),
     )
     return Wire(routes=routes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -31,6 +32,7 @@ from meshnode.domain.errors import MeshError, invalid
 from meshnode.domain.heartbeat import Heartbeat
 from meshnode.domain.principal import Action
 from meshnode.domain.statements import IDENTITY_TYPE, IdentityStatement
+from meshnode.node.open_offer import DIALECT, FORMAT
 from meshnode.node.use_cases import UseCases
 from meshnode.transport.http_server import Call, Route
 
@@ -121,29 +123,52 @@ def serve_mesh(use: UseCases, _: None) -> Wire:
             raise MeshError("token_required", "a heartbeat needs a session")
         return await use.answering.answer(call.session, call.body)
 
-    def pairing(step: str, answer: Any, body: type[Any]) -> Route:
+    def pairing(step: str, answer: Callable[[Call], Awaitable[Any]], body: type[Any], result: type[Any]) -> Route:
+        async def counted(call: Call) -> Any:
+            try:
+                return await answer(call)
+            except MeshError as error:
+                use.counters.outcomes[DIALECT, FORMAT, error.code] += 1
+                raise
+
         return Route(
             method="POST",
             path=f"/mesh/v1/pair/{step}",
             action=Action.PAIR,
-            answer=answer,
+            answer=counted,
             body=DECODERS[body],
             is_local_only=True,
+            result=result,
         )
 
     routes = (
-        Route(method="GET", path="/mesh/v1/identity", action=Action.READ_PUBLIC_IDENTITY, answer=identity),
-        pairing("begin", begin, Begin),
-        pairing("exchange", exchange, Exchange),
-        pairing("finish", finish, Finish),
-        pairing("ack", ack, Ack),
-        Route(method="POST", path="/mesh/v1/nonce", action=Action.OPEN_SESSION, answer=nonce, body=DECODERS[Empty]),
+        Route(
+            method="GET",
+            path="/mesh/v1/identity",
+            action=Action.READ_PUBLIC_IDENTITY,
+            answer=identity,
+            result=IdentityCard,
+            query={"nonce": "base64url of 32 bytes; asks for a proof"},
+        ),
+        pairing("begin", begin, Begin, Begun),
+        pairing("exchange", exchange, Exchange, Exchanged),
+        pairing("finish", finish, Finish, Finished),
+        pairing("ack", ack, Ack, Empty),
+        Route(
+            method="POST",
+            path="/mesh/v1/nonce",
+            action=Action.OPEN_SESSION,
+            answer=nonce,
+            body=DECODERS[Empty],
+            result=Nonce,
+        ),
         Route(
             method="POST",
             path="/mesh/v1/session",
             action=Action.OPEN_SESSION,
             answer=session,
             body=DECODERS[OpenSession],
+            result=OpenedSession,
         ),
         Route(
             method="POST",
@@ -151,6 +176,7 @@ def serve_mesh(use: UseCases, _: None) -> Wire:
             action=Action.SEND_HEARTBEAT,
             answer=heartbeat,
             body=DECODERS[Heartbeat],
+            result=Heartbeat,
         ),
     )
     return Wire(routes=routes, methods=mesh_methods(use))

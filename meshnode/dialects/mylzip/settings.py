@@ -8,7 +8,8 @@ import msgspec
 
 from meshnode.domain.pairing_code import CodeFormat
 
-Expiry = Annotated[int, msgspec.Meta(ge=30, le=3600)]
+EXPIRY_MIN: Final = 30  # seconds, of every format
+EXPIRY_MAX: Final[dict[CodeFormat, int]] = {"uuid": 3600, "short": 300, "legacy": 180}
 Limit = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
 
 
@@ -19,11 +20,11 @@ class MylzipSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Speak mylzip's pairing API: codes in three formats."""
     default_pairing_format: CodeFormat = "uuid"
     """The format of a code when none is asked for."""
-    pairing_code_expiry_uuid: Expiry = 600
+    pairing_code_expiry_uuid: Annotated[int, msgspec.Meta(ge=EXPIRY_MIN, le=EXPIRY_MAX["uuid"])] = 600
     """Seconds a uuid code lives, unless asked otherwise; at most 3600."""
-    pairing_code_expiry_short: Annotated[int, msgspec.Meta(ge=30, le=300)] = 300
+    pairing_code_expiry_short: Annotated[int, msgspec.Meta(ge=EXPIRY_MIN, le=EXPIRY_MAX["short"])] = 300
     """Seconds a short code lives, unless asked otherwise; at most 300."""
-    pairing_code_expiry_legacy: Annotated[int, msgspec.Meta(ge=30, le=180)] = 180
+    pairing_code_expiry_legacy: Annotated[int, msgspec.Meta(ge=EXPIRY_MIN, le=EXPIRY_MAX["legacy"])] = 180
     """Seconds a legacy code lives, unless asked otherwise; at most 180."""
     pairing_code_rate_limit: Limit = 10
     """Codes that one device may make in an hour."""
@@ -41,6 +42,11 @@ class MylzipSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """The same with short codes alone."""
     pairing_attempt_rate_limit_legacy: Limit | None = None
     """The same with legacy codes alone."""
+
+    def expiry_s(self, code_format: CodeFormat) -> int:
+        """How long a code of that format lives when nothing is asked."""
+        expiry: int = getattr(self, f"pairing_code_expiry_{code_format}")
+        return expiry
 
 
 # the reference's variables behind our prefix, beside MESHNODE_MYLZIP__…

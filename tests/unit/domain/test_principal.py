@@ -44,6 +44,20 @@ MAY = {
     "set_trust": {"owner"},
     "unlock_pairing": {"owner"},
     "rename_self": {"owner"},
+    "read_metrics": OPERATORS,
+    "read_api": PAIRED,
+    "pair_device": EVERYBODY,
+    "refresh_token": {"device 1", "device 2"},
+    "update_device": PAIRED,
+    "announce_node": PAIRED,
+    "query_graphql": PAIRED,
+    "read_trust_data": PAIRED,
+    "revoke_device": PAIRED,
+    "decide_request": OPERATORS,
+    "connect": EVERYBODY,
+    "describe_node": PAIRED,
+    "subscribe": PAIRED,
+    "publish": PAIRED,
 }
 
 

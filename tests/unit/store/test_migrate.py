@@ -1,5 +1,6 @@
 """Migrations: forward only, whole or not at all, and no guessing."""
 
+import re
 import sqlite3
 import stat
 from pathlib import Path
@@ -80,12 +81,14 @@ def test_migrating_twice_changes_nothing(path: Path) -> None:
 
 
 def test_an_upgrade_keeps_the_data_and_a_backup(path: Path) -> None:
-    """The backup is the database before, mode 0600."""
+    """The backup is the database before, mode 0600; its name says which version, and when."""
     assert migrate(path, [FIRST]) == 1
     assert migrate(path, [FIRST, SECOND]) == 2
     assert query(path, "SELECT x FROM a") == [(1,)]
     assert query(path, "SELECT x FROM b") == []
-    backup = path.with_name("meshnode.db.v1.bak")
+    (backup,) = path.parent.glob("*.bak")
+    assert re.fullmatch(r"meshnode\.db\.v1\.[0-9]{8}T[0-9]{6}\.[0-9]{6}Z\.bak", backup.name)
+    assert list(path.parent.glob("*.part")) == []
     assert query(backup, "PRAGMA user_version") == [(1,)]
     assert query(backup, "SELECT x FROM a") == [(1,)]
     assert stat.S_IMODE(backup.stat().st_mode) == 0o600
