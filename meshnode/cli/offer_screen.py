@@ -33,7 +33,7 @@ def sight_of(offer: dict[str, Any]) -> Sight:
     if "qr" in offer:  # the QR code is the only way
         qr = offer["qr"]
         text = json.dumps(qr, separators=(",", ":"))
-        where = (("for", host_port(qr["host"], qr["port"])),)
+        where = (("Gateway", host_port(qr["host"], qr["port"])),)
         return Sight(text, None, where, ("Scan it with the app.\nThe code works once.\n\n",))
     if "linking_code" in offer:
         facts = (("PIN", format_pin(offer["pin"])), ("Linking code", offer["linking_code"]))
@@ -83,6 +83,7 @@ def offer_screen(offer: dict[str, Any]) -> Iterator[Callable[[Seen], None]]:
 
 
 def _screen(qr: list[str], sight: Sight, offer: dict[str, Any], seen: Seen) -> Any:
+    from rich.panel import Panel
     from rich.table import Table
     from rich.text import Text
 
@@ -100,6 +101,10 @@ def _screen(qr: list[str], sight: Sight, offer: dict[str, Any], seen: Seen) -> A
     # a screen too small for the code may cut off the end: there, what happens now comes before the help
     side = facts + how + now if qr else facts + now + "\n\n" + how
     grid = Table.grid(padding=(0, 2))
+    if sight.scan is None:  # a code to type, and nothing else
+        name, code = sight.facts[0]
+        grid.add_row(Panel(Text(code, "bold green"), title=name, padding=(1, 4), expand=False))
+        side = now + "\n\n" + how
     grid.add_row(Text("\n".join(qr), no_wrap=True), side) if qr else grid.add_row(side)
     return grid
 

@@ -123,8 +123,9 @@ def _print(waiting: Sequence[dict[str, Any]]) -> None:
 
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for column in _COLUMNS:
-        table.add_column(column, overflow="fold", no_wrap=column in ("CODE", "TYPE", "ADDRESS", "LEFT"))
-    for request, (code, *others, note) in zip(waiting, rows, strict=True):
-        warning = "bold red" if request["is_duplicate"] else "yellow"
-        table.add_row(Text(code, style="bold green"), *map(Text, others), Text(note, style=warning))
+        is_short = column in ("CODE", "TYPE", "LEFT", "ID")
+        table.add_column(column, overflow="fold", no_wrap=is_short, min_width=12 if column == "NOTE" else None)
+    for request, (code, name, *others, request_id, note) in zip(waiting, rows, strict=True):
+        warning = Text(note, style="bold red" if request["is_duplicate"] else "yellow")
+        table.add_row(Text(code, style="bold green"), Text(name), *map(Text, others), Text(request_id[:8]), warning)
     Console().print(table)

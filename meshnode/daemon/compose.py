@@ -223,6 +223,7 @@ def compose(
         clock,
         on_opened=socket_opened,
         on_closed=socket_closed,
+        on_limited=counters.limited,
         lan_only_dialects=frozenset({"abpa3"} if config.abpa3.lan_only else ()),
     )
     socket = Route(method="GET", path="/ws", action=Action.CONNECT, answer=rpc.serve, listeners=EVERYWHERE)

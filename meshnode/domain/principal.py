@@ -24,6 +24,8 @@ class Role(Enum):
     PEER = auto()  # a session opened with an identity key
     OWNER = auto()  # the owner's token, on the control listener only
 
+    __hash__ = object.__hash__  # members are single; Enum's own hashes the name, in Python, at every request
+
 
 class Principal(msgspec.Struct, frozen=True):
     """The caller: a role, and for devices and peers which node and its trust level."""
@@ -46,6 +48,8 @@ class Need(Enum):
     PAIRED = auto()  # any device or peer at level 1, or the owner
     OPERATOR = auto()  # level 2, or the owner
     OWNER = auto()  # the control listener only
+
+    __hash__ = object.__hash__
 
 
 class Action(Enum):
@@ -83,7 +87,7 @@ class Action(Enum):
     SUBSCRIBE = "subscribe"  # which topics: domain/topic.py
     PUBLISH = "publish"
 
-    __hash__ = object.__hash__  # members are single; Enum's own hashes the name, in Python, at every request
+    __hash__ = object.__hash__
 
 
 NEEDS: Final[dict[Action, Need]] = {
@@ -119,21 +123,23 @@ NEEDS: Final[dict[Action, Need]] = {
 }
 
 
+# need → role → the trust level that is enough; a role that is missing never is
+_LEAST: Final[dict[Need, dict[Role, int]]] = {
+    Need.ANYONE: dict.fromkeys(Role, 0),
+    Need.PEER: {Role.PEER: 1},
+    Need.DEVICE: {Role.DEVICE: 1},
+    Need.PAIRED: {Role.DEVICE: 1, Role.PEER: 1, Role.OWNER: 0},
+    Need.OPERATOR: {Role.DEVICE: 2, Role.PEER: 2, Role.OWNER: 0},
+    Need.OWNER: {Role.OWNER: 0},
+}
+
+
 def authorise(principal: Principal, action: Action) -> None:
     """Return if `principal` may do `action`, else raise `token_required` or `not_permitted`."""
-    need = NEEDS[action]
-    role = principal.role
-    allowed = (
-        need is Need.ANYONE
-        or (role is Role.OWNER and need not in (Need.PEER, Need.DEVICE))
-        or (role is Role.PEER and need is Need.PEER and principal.level >= 1)
-        or (role is Role.DEVICE and need is Need.DEVICE and principal.level >= 1)
-        or (role in (Role.DEVICE, Role.PEER) and need is Need.PAIRED and principal.level >= 1)
-        or (role in (Role.DEVICE, Role.PEER) and need is Need.OPERATOR and principal.level >= 2)
-    )
-    if allowed:
+    least = _LEAST[NEEDS[action]].get(principal.role)
+    if least is not None and principal.level >= least:
         return
-    if role is Role.ANONYMOUS:
+    if principal.role is Role.ANONYMOUS:
         raise MeshError("token_required", f"{action.value} needs a token")
     raise MeshError("not_permitted", f"{action.value} is not permitted at trust level {principal.level}")
 

@@ -171,7 +171,7 @@ class Gate:
             try:
                 return str(parse_ip(untrusted[-1]))
             except ValueError as error:
-                raise MeshError("proxy_not_configured", "the proxy does not give an address for whom it asks") from error
+                raise MeshError("proxy_not_configured", "the proxy gives no address for whom it asks") from error
         if any(name in request.headers for name in _FORWARDING):
             raise MeshError("proxy_not_configured", "the proxy does not say for whom it asks")
         return address

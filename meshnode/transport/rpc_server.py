@@ -64,6 +64,7 @@ class RpcServer:
         *,
         on_opened: Callable[[Entry], None] = lambda _: None,
         on_closed: Callable[[Entry], None] = lambda _: None,
+        on_limited: Callable[[str, str], None] = lambda _, __: None,
         lan_only_dialects: frozenset[str] = frozenset(),  # whose devices may connect from the local network only
         limits: SocketLimits = DEFAULTS,
     ) -> None:
@@ -75,6 +76,7 @@ class RpcServer:
         self._clock = clock
         self._on_opened = on_opened  # of each socket with a session
         self._on_closed = on_closed  # of a node's last one
+        self._on_limited = on_limited  # as in `Gate`
         self._limits = limits
         self._sweeping: asyncio.TimerHandle | None = None
 
@@ -225,6 +227,7 @@ class RpcServer:
         now = self._clock.monotonic()
         socket.arrival, wait_s = next_arrival(rate, socket.arrival, now)
         if wait_s:
+            self._on_limited("socket", "anonymous" if socket.is_anonymous else "known")
             socket.strike, is_out = next_arrival(rate, socket.strike, now)
             if is_out:
                 socket.end("too many calls", TOO_MANY_CALLS)

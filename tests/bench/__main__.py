@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from meshnode.domain.errors import MeshError
-from tests.bench import ingest, pairing, start
+from tests.bench import codes, ingest, pairing, sockets, start
 from tests.bench.measure import Goal, Row, Spread
 
-ROWS = ("start", "memory", *ingest.ROWS, "pairing", "pairing-invite", "failures")
+ROWS = ("start", "memory", *ingest.ROWS, "pairing", "pairing-invite", "failures", *codes.ROWS, *sockets.ROWS)
 
 
 def machine() -> dict[str, Any]:
@@ -51,7 +51,13 @@ def measure(wanted: set[str], arguments: argparse.Namespace) -> list[Row]:
             lambda at, of: ingest.ingest(at, rounds, arguments.seconds, of, arguments.nodes),
         ),
         ("pairing", ["pairing", "pairing-invite"], lambda at, of: pairing.full_pairing(at, rounds, of)),
+        (
+            "sockets and devices",
+            list(sockets.ROWS),
+            lambda at, of: sockets.sockets(at, rounds, arguments.seconds, of),
+        ),
         ("right-PIN pairings", ["failures"], lambda at, _: pairing.failures(at, arguments.pairings)),
+        ("codes", list(codes.ROWS), lambda at, of: codes.codes(at, rounds, of)),
     ]
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="meshnode-bench-") as name:

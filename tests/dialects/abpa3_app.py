@@ -8,11 +8,13 @@ import json
 import os
 import socket
 import struct
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.fakes.joiner import TIMEOUT_S, Answer, tls_context
+from tests.fakes.local_node import LocalNode
 from tests.fakes.nodes import Asked
 
 CLOSE = 8
@@ -165,3 +167,27 @@ def refusal(app: App, key: str | None = None, **headers: str) -> Answer:
     with pytest.raises(UpgradeError) as refused:
         app.connect(key, **headers)
     return refused.value.answer
+
+
+# ── without TLS ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def plain_node(folder: Path, **flags: Any) -> LocalNode:
+    """A node, not yet started, that will answer old clients too."""
+    return LocalNode(folder, **{"listen.plain": "127.0.0.1:0", **flags})
+
+
+def plain_app(node: LocalNode) -> App:
+    """An app that has paired over the plain listener."""
+    app = App(node.call("POST", OFFERS, {"dialect": "abpa3"})["qr"], tls=False)
+    assert app.port == node.plain_port
+    assert app.pair().status == 200
+    return app
+
+
+def ask_plain(
+    node: LocalNode, method: str, path: str, headers: dict[str, str] | None = None, body: bytes | None = None
+) -> Answer:
+    """One request without TLS."""
+    app = App({"host": "127.0.0.1", "port": node.plain_port, "pairToken": ""}, tls=False)
+    return app.ask(method, path, body, headers)

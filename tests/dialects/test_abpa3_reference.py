@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.dialects.abpa3_app import App, UpgradeError, WebSocket
+from tests.dialects.abpa3_app import App, UpgradeError, WebSocket, plain_node
 from tests.fakes.local_node import LocalNode
 
 REQUEST = """\
@@ -28,7 +28,7 @@ REQUEST = """\
 @pytest.fixture
 def gateway(tmp_path: Path) -> Iterator[LocalNode]:
     """A node that answers old clients without TLS."""
-    node = LocalNode(tmp_path / "gateway", **{"listen.plain": "127.0.0.1:0"})
+    node = plain_node(tmp_path / "gateway")
     try:
         yield node.start()
     finally:

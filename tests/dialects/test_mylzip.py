@@ -463,9 +463,8 @@ def test_switched_off_it_is_not_there(tmp_path: Path) -> None:
     local = LocalNode(tmp_path / "node", **{"mylzip.enabled": False})
     try:
         local.start()
-        assert [
-            App(local).send(*route).status for route in (("POST", CODE, {}), ("POST", PAIR, {}), ("GET", TRUST))
-        ] == [404] * 3
+        routes: list[tuple[str, str, Any]] = [("POST", CODE, {}), ("POST", PAIR, {}), ("GET", TRUST, None)]
+        assert [App(local).send(*route).status for route in routes] == [404] * 3
         assert "mylzip" not in local.graph.use.openers
     finally:
         local.close()

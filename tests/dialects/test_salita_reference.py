@@ -101,7 +101,7 @@ def test_the_phones_fetches_as_printed(node: LocalNode) -> None:
         "query": """mutation AnnounceNode($input: AnnounceNodeInput!) {
         announceNode(input: $input) { success }
       }""",
-        "variables": {"input": {k: v for k, v in result["desktop_node"].items()}},
+        "variables": {"input": result["desktop_node"]},
     }
     answer = phone.ask("POST", "/graphql", json.dumps(sent).encode(), Cookie=cookie, **fetched)
     assert answer.status == 200, answer

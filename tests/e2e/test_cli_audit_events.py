@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from meshnode.cli.events import _json_line, _line
 from tests.e2e.machine import Machine, eventually
 from tests.e2e.terminal import screen
 
@@ -181,6 +182,17 @@ def test_ctrl_c_ends_it_quietly(node: Machine) -> None:
         follower.process.send_signal(signal.SIGINT)
         assert follower.end() == 130
     assert re.fullmatch(r"Following mesh\.\* from \d+ on; Ctrl-C ends\.", "".join(follower.err).strip())
+
+
+def test_what_applications_say_cannot_deceive_a_terminal() -> None:
+    """Escape sequences, line breaks and right-to-left marks are gone, with and without --json."""
+    said = {"text": "\x1b[2J\nfake  line\u202e\x9b", "ok": "ü"}
+    event = {"topic": "app.chat", "data": said, "at": "2026-01-01T00:00:00Z"}
+    for line in (_line(event), _json_line(event)):
+        assert line.isprintable(), line
+        assert "app.chat" in line
+    assert "\u202e" not in _line(event)
+    assert json.loads(_json_line(event)) == event
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

@@ -11,7 +11,7 @@ import pytest
 
 from tests.dialects.abpa3_app import App
 from tests.e2e.machine import Machine, eventually
-from tests.e2e.terminal import Terminal, screen
+from tests.e2e.terminal import Screen, Terminal, screen
 from tests.e2e.test_cli_terminal import needs_tmux, qr_text
 
 Make = Callable[[str], Machine]
@@ -36,13 +36,26 @@ def test_the_json_of_abpa3(machine: Make) -> None:
 def test_the_json_of_a_phone(machine: Make) -> None:
     """`{offer_id, code, pin, linking_code, url, expires_at}`; `--phone` is `--dialect salita`."""
     node = machine("a").start()
-    for argv in (("--phone",), ("--dialect", "salita"), ("--phone", "--dialect", "salita")):
-        offer = node.ask("pair", *argv, "--no-wait")
+    asked = (("--phone",), ("--dialect", "salita"), ("--phone", "--dialect", "salita"))
+    offers = [node.ask("pair", *argv, "--no-wait") for argv in asked]
+    for offer in offers:
         assert set(offer) == {"offer_id", "code", "pin", "linking_code", "url", "expires_at"}
         assert re.fullmatch(r"[0-9]{6}", offer["pin"])
         assert re.fullmatch(r"[A-Z]{4}-[0-9]{4}", offer["linking_code"])
-    seen = node.api(f"pairing/offers/{offer['offer_id']}")
+    seen = node.api(f"pairing/offers/{offers[-1]['offer_id']}")
     assert (seen["dialect"], seen["state"], seen["activity"]) == ("salita", "open", {})
+
+
+def scanned(shown: Screen) -> str:
+    """What a camera reads from the screen, once it is not being redrawn."""
+
+    def read() -> str:
+        try:
+            return qr_text(shown.lines())
+        except (IndexError, ValueError, TypeError):
+            return ""
+
+    return eventually(read, "no QR code can be read")
 
 
 @pytest.mark.parametrize(
@@ -69,16 +82,17 @@ def test_in_a_pipe_it_waits_for_the_app(machine: Make) -> None:
     line = waiting.stdout.readline()
     assert line.startswith("QR  {")
     assert App(json.loads(line.removeprefix("QR  ")), tls=True).pair().status == 200
-    rest, told = waiting.communicate(timeout=15)
+    assert waiting.stdout.readline().startswith("Gateway  127.0.0.1:")
+    assert waiting.stdout.readline().startswith("expires 20")
+    _, told = waiting.communicate(timeout=15)
     assert (waiting.returncode, told) == (0, "Paired with Pixel 7 at 127.0.0.1.\n")
-    assert "expires 20" in rest
     waiting = node.popen("pair", "--dialect", "mylzip", stdout=-1, stderr=-1, text=True)
     assert waiting.stdout is not None
     assert re.fullmatch(r"Code  [0-9a-f-]{36}\n", waiting.stdout.readline())
     assert node.run("pair", "cancel").stderr == "The offer is closed.\n"
     _, told = waiting.communicate(timeout=15)
     assert waiting.returncode == 1
-    assert "the offer is cancelled" in told
+    assert "offer is cancelled" in told
 
 
 @needs_tmux
@@ -86,14 +100,13 @@ def test_the_qr_code_of_abpa3_pairs_its_app(machine: Make) -> None:
     """80×24 shows it whole, with the countdown; scanned, it is exactly the JSON, and pairs; the owner sees who."""
     node = machine("a").start()
     with screen(node, "pair", "--dialect", "abpa3") as shown:
-        lines = shown.wait_for("Open for")
-        text = "\n".join(lines)
+        text = "\n".join(shown.wait_for("Open for"))
         assert re.search(r"Open for [45]:\d\d", text)
         assert "Waiting …" in text
-        scanned = json.loads(qr_text(lines))
-        assert list(scanned) == ["host", "port", "pairToken", "expires"]
-        assert scanned["pairToken"] not in text
-        app = App(scanned, tls=True)
+        qr = json.loads(scanned(shown))
+        assert list(qr) == ["host", "port", "pairToken", "expires"]
+        assert qr["pairToken"] not in text
+        app = App(qr, tls=True)
         assert app.pair().status == 200
         assert shown.code() == 0
         assert "Paired with Pixel 7 at 127.0.0.1." in "\n".join(shown.lines())
@@ -105,8 +118,8 @@ def test_a_small_screen_shows_the_only_way_whole(machine: Make) -> None:
     """60×40: too narrow for anything beside it, so the QR code stands above."""
     node = machine("a").start()
     with screen(node, "pair", "--dialect", "abpa3", size=(60, 40)) as shown:
-        lines = shown.wait_for("Open for")
-        assert "pairToken" in json.loads(qr_text(lines))
+        shown.wait_for("Open for")
+        assert "pairToken" in json.loads(scanned(shown))
         shown.keys("C-c")
         assert shown.code() == 130
     assert node.run("pair", "cancel").stderr == "No offer was open.\n"
@@ -117,11 +130,10 @@ def test_a_phone_is_shown_url_pin_and_linking_code(machine: Make) -> None:
     """The QR code is the URL above it; what to do is said."""
     node = machine("a").start()
     with screen(node, "pair", "--phone", size=(100, 40)) as shown:
-        lines = shown.wait_for("Open for")
-        text = "\n".join(lines)
-        url = re.search(r"https://\S+(\n\S+)?", text)
+        text = "\n".join(shown.wait_for("Open for"))
+        url = re.search(r"https://\S+", text)
         assert url
-        assert qr_text(lines) == url[0].replace("\n", "")
+        assert scanned(shown) == url[0]
         assert re.search(r"PIN  [0-9]{3} [0-9]{3}\b", text)
         assert re.search(r"Linking code  [A-Z]{4}-[0-9]{4}", text)
         assert "type the PIN" in text
@@ -132,7 +144,8 @@ def test_a_code_to_type_stands_alone(machine: Make) -> None:
     node = machine("a").start()
     with Terminal(node, "pair", "--dialect", "mylzip") as pair:
         text = pair.expect("Waiting …")
-        assert re.search(r"Code  [0-9a-f]{8}-[0-9a-f-]{27}\b", text)
+        assert " Code " in text
+        assert re.search(r"\b[0-9a-f]{8}-[0-9a-f-]{27}\b", text)
         assert re.search(r"Open for \d+:\d\d", text)
         pair.interrupt()
         assert pair.end() == 130

@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from meshnode.dialects.table import DIALECTS
 from meshnode.domain.errors import MeshError
-from tests.fakes.joiner import Answer, Joiner
+from tests.fakes.joiner import Answer, Joiner, tls_context
 from tests.fakes.local_node import LocalNode
 from tests.fakes.nodes import wait_for
 from tests.fakes.plain_http import ask_control
@@ -175,6 +175,17 @@ def test_strangers_over_their_rate_are_counted(tmp_path: Path) -> None:
         assert asked.count(429) == scrape(node)["meshnode_limit_hits_total", limited] > 0
     finally:
         node.close()
+
+
+async def test_calls_over_a_sockets_rate_are_counted(host: LocalNode) -> None:
+    """A stranger's 61st call in a minute."""
+    url = f"https://127.0.0.1:{host.port}/ws"
+    async with aiohttp.ClientSession() as session, session.ws_connect(url, ssl=tls_context()) as ws:
+        for number in range(62):
+            await ws.send_json({"jsonrpc": "2.0", "id": number, "method": "no.such", "params": {}})
+        codes = [(await ws.receive_json(timeout=10))["error"]["code"] for _ in range(62)]
+    limited = (("dialect", "socket"), ("limit", "anonymous"))
+    assert codes.count(-32003) == (await asyncio.to_thread(scrape, host))["meshnode_limit_hits_total", limited] > 0
 
 
 async def test_open_sockets_are_counted(host: LocalNode) -> None:
