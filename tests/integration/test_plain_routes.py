@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from meshnode.dialects.table import DIALECTS
 from meshnode.domain.principal import NEEDS, Action, Need
 from meshnode.transport.http_server import Route
 from meshnode.transport.rpc_socket import Method
-from tests.dialects.abpa3_app import OFFERS, UpgradeError, ask_plain, plain_app, plain_node
+from tests.dialects.abpa3_app import OFFERS, WebSocket, ask_plain, plain_app, plain_node
+from tests.fakes.joiner import Answer, Joiner
 from tests.fakes.local_node import LocalNode
 
 THIN = ("salita", "aisopod", "mylzip", "abpa3")
@@ -130,15 +132,30 @@ def test_off_by_default(tmp_path: Path) -> None:
         host.close()
 
 
-def test_no_cookie_is_read(all_spoken: LocalNode) -> None:
-    """A device's token in the session cookie's name is nobody's there."""
+@pytest.mark.parametrize("name", ["__Host-meshnode", "meshnode"])
+def test_no_cookie_is_read(all_spoken: LocalNode, name: str) -> None:
+    """A device's token in the session cookie's place opens a stranger's socket."""
     app = plain_app(all_spoken)
-    own = dict.fromkeys(("__Host-meshnode", "meshnode"), app.key)
-    for name, token in own.items():
-        with pytest.raises(UpgradeError) as refused:
-            app.connect("", Cookie=f"{name}={token}")
-        assert refused.value.answer.status == 401
-        with socket.create_connection(("127.0.0.1", all_spoken.plain_port), 10) as _:
-            stranger = ask_plain(all_spoken, "GET", "/healthz", {"Cookie": f"{name}={token}"})
-            assert stranger.status == 200
-            assert "set-cookie" not in stranger.headers
+    with WebSocket(app.host, app.port, {"Cookie": f"{name}={app.key}"}, tls=False) as ws:
+        refusal = ws.call("event.subscribe", {"topics": ["app.*"]})["error"]
+    assert refusal["data"]["code"] == "token_required"
+
+
+def test_no_cookie_is_set(all_spoken: LocalNode) -> None:
+    """salita's phone gets its token in the answer alone; over TLS it gets a cookie too."""
+    answers = []
+    for ask in (ask_plain, ask_tls):
+        offer = all_spoken.call("POST", OFFERS, {"dialect": "salita"})
+        body = {
+            "code": offer["code"], "pin": offer["pin"], "linking_code": offer["linking_code"],
+            "node_identity": {"node_id": f"phone-{len(answers)}", "name": "phone"},
+        }  # fmt: skip
+        headers = {"Content-Type": "application/json"}
+        answers.append(ask(all_spoken, "POST", "/auth/pair/verify", headers, json.dumps(body).encode()))
+    assert [answer.status for answer in answers] == [200, 200]
+    assert ["set-cookie" in answer.headers for answer in answers] == [False, True]
+
+
+def ask_tls(node: LocalNode, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
+    """As `ask_plain`, over TLS."""
+    return Joiner(node.port).request(method, path, body, headers)
