@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -22,7 +22,7 @@ from meshnode.node.exchange_heartbeats import ExchangeHeartbeats
 from meshnode.node.join_peer import JoinPeer
 from meshnode.node.ports import Clock, Connections
 from meshnode.node.roster import Entry, Roster
-from meshnode.node.tables import AuditEntry, Store
+from meshnode.node.tables import AuditEntry, Store, Transaction
 
 _WHOLE: Final = "id:"  # before an id, in a reference
 
@@ -94,8 +94,16 @@ class ManageNodes:
             raise invalid("level", "1 (paired) or 2 (operator); to take everything away, revoke")
         if entry.node.trust != "paired":
             raise MeshError("node_unknown", f"{entry.node.label} is not paired (it is {entry.node.trust})")
-        node = await self._change(entry, event=f"node.trust_{level}", trust_level=level)
+        ended: list[DeviceCode] = []
+
+        async def end_codes(tx: Transaction) -> None:
+            if level < entry.node.trust_level:  # what it made as an operator
+                ended.extend(await self._codes.end_of_device(tx, entry.node.id))
+
+        node = await self._change(entry, event=f"node.trust_{level}", within=end_codes, trust_level=level)
         self._sessions.set_level(node.id, level)
+        for code in ended:
+            self._codes.update(code)
         return node
 
     async def revoke(self, by: Principal, reference: str, *, keeps_introduced: bool = False) -> Sequence[MeshNode]:
@@ -219,7 +227,14 @@ class ManageNodes:
         authorise_target(by, action, entry.node.trust_level)
         return entry
 
-    async def _change(self, entry: Entry, *, event: str | None = None, **changes: object) -> MeshNode:
+    async def _change(
+        self,
+        entry: Entry,
+        *,
+        event: str | None = None,
+        within: Callable[[Transaction], Awaitable[None]] | None = None,
+        **changes: object,
+    ) -> MeshNode:
         async with self._store.write() as tx:
             row = await tx.nodes.get(entry.node.id)
             if row is None:
@@ -228,6 +243,8 @@ class ManageNodes:
                 raise MeshError("node_unknown", f"{row.label} is not paired any more")
             row = replace(row, **changes)  # type: ignore[arg-type]
             await tx.nodes.upsert(row)
+            if within is not None:
+                await within(tx)
             if event is not None:
                 await tx.audit.append(_entry(self._clock.now(), event, row))
         entry.set_row(row)

@@ -17,8 +17,11 @@ class TrustRelationships:
         self._connection = connection
 
     async def insert(self, relationship: TrustRelationship) -> None:
-        """A new relationship."""
+        """A new relationship; it takes the place of what the device had left for that maker before."""
         r = relationship
+        await self._connection.execute(
+            "DELETE FROM trust_relationships WHERE maker_id = ? AND device_id = ?", (r.maker_id, r.device_id)
+        )
         await self._connection.execute(
             "INSERT INTO trust_relationships (id, maker_id, device_id, trust_level, trust_data, created_at) "
             "VALUES (?, ?, ?, ?, ?, ?)",

@@ -149,7 +149,7 @@ class Gate:
             return
         if request.headers.get("Origin", "").lower() != f"https://{host}":
             raise MeshError("bad_origin", "requests from other sites are refused")
-        if not is_upgrade and request.content_type not in body_types:
+        if not is_upgrade and request.content_type not in body_types:  # Origin holds; this is a second wall
             raise MeshError("bad_origin", "a request with a cookie must carry application/json")
 
     # ── from where ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -10,6 +10,7 @@ import msgspec
 import orjson
 
 from meshnode.domain.errors import MeshError, invalid
+from meshnode.domain.pairing_code import Hidden
 
 PARSE_ERROR: Final = -32700
 INVALID_REQUEST: Final = -32600
@@ -35,8 +36,8 @@ class RpcError(Exception):
         self.id = id
 
 
-class Request(msgspec.Struct, frozen=True):
-    """One method call; a notification is never answered."""
+class Request(Hidden, msgspec.Struct, frozen=True):
+    """One method call; a notification is never answered. Its parameters may hold a code."""
 
     method: str
     params: dict[str, Any] | list[Any]

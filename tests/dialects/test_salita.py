@@ -190,3 +190,22 @@ def test_both_sides_learn_who_the_other_is(node: LocalNode) -> None:
     own, desktop = phone.paired["node"], phone.paired["desktop_node"]
     assert own["id"] == desktop["node_id"] == node.id
     assert {"name", "kind", "version", "hostname", "port", "capabilities", "fingerprint"} <= set(own)
+
+
+def test_through_a_proxy_the_phone_learns_our_public_url(tmp_path: Path) -> None:
+    """Our end of the proxy's connection would be `localhost`; the row has the phone's own address and is `remote`."""
+    flags = {"http.trusted_proxies": ["127.0.0.0/8"], "listen.public_url": "https://home.example"}
+    node = LocalNode(tmp_path / "behind", **flags)
+    try:
+        node.start()
+        phone = Phone(node)
+        offer = start(node)
+        body = {name: offer[name] for name in ("code", "pin", "linking_code")} | {"node_identity": phone.identity}
+        answer = phone.ask("POST", "/auth/pair/verify", body, X_Forwarded_For="192.168.1.2")
+        assert answer.status == 200, answer
+        desktop = answer.json["desktop_node"]
+        assert (desktop["hostname"], desktop["port"]) == ("home.example", 443)
+        shown = node.shown("phone-abc-123")
+        assert (shown["hostname"], shown["metadata"]["remote"]) == ("192.168.1.2", True)
+    finally:
+        node.close()

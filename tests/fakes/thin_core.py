@@ -82,6 +82,7 @@ class ThinCore:
     ) -> Redeemed:
         """A device redeems a code, with everything right unless `sent` says otherwise."""
         right: dict[str, Any] = {"dialect": DIALECT, "format": "uuid"}
+        right["claim"] = DeviceClaim(id=device, name=device.title(), hostname="192.0.2.9")
         if isinstance(offer, OpenedCode):
             secrets = offer.secrets
             right |= {"dialect": offer.code.dialect, "format": offer.code.format, "code": secrets.code}
@@ -91,7 +92,6 @@ class ThinCore:
             right["code"] = offer
         return await self.use.redeeming.redeem(
             Redemption(
-                claim=DeviceClaim(id=device, name=device.title(), hostname="192.0.2.9"),
                 caller=Caller(address="192.0.2.9", source="192.0.2.9", session=session, listener=listener),
                 token=token or TokenRules(),
                 **(right | sent),

@@ -143,7 +143,7 @@ def test_no_cookie_is_read(all_spoken: LocalNode, name: str) -> None:
 
 def test_no_cookie_is_set(all_spoken: LocalNode) -> None:
     """salita's phone gets its token in the answer alone; over TLS it gets a cookie too."""
-    answers = []
+    answers: list[Answer] = []
     for ask in (ask_plain, ask_tls):
         offer = all_spoken.call("POST", OFFERS, {"dialect": "salita"})
         body = {

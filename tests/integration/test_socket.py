@@ -63,12 +63,10 @@ class Talker:
         return found["params"]
 
     async def end(self) -> tuple[int, str]:
-        """Code and reason, once the node has closed."""
-        while True:
-            message = await self.ws.receive(timeout=WAIT_S)
-            if message.type is WSMsgType.CLOSE:
-                return message.data, message.extra or ""
-            assert message.type is WSMsgType.TEXT, message
+        """Code and reason; nothing else comes before."""
+        message = await self.ws.receive(timeout=WAIT_S)
+        assert message.type is WSMsgType.CLOSE, message
+        return message.data, message.extra or ""
 
 
 class Door:

@@ -22,7 +22,7 @@ from meshnode.domain.rate_limit import Rate
 from meshnode.node.event_stream import EventStream
 from meshnode.node.roster import Entry
 from meshnode.node.session import Session
-from meshnode.transport.admission import Admission
+from meshnode.transport.admission import Admission, Visitor
 from meshnode.transport.connections import LiveConnections
 from meshnode.transport.http_server import Call
 from meshnode.transport.rpc_message import encode_notification
@@ -253,17 +253,20 @@ async def test_a_dead_peer_is_given_up() -> None:
         receiving.cancel()
 
 
-async def test_a_given_up_socket_whose_bytes_nobody_takes_is_aborted() -> None:
-    """Its buffer would never be empty: what aiohttp closed politely is cut."""
-    host = Host(ping_s=0.2, sweep_s=0.1)
+@pytest.mark.parametrize("is_faulty", [False, True])
+async def test_a_given_up_socket_whose_bytes_nobody_takes_is_aborted(is_faulty: bool) -> None:
+    """No pong, or a faulty frame: aiohttp closes politely, its buffer would never be empty, so it is cut."""
+    host = Host(ping_s=30.0 if is_faulty else 0.2, sweep_s=0.1)
     async with serving(host) as connect:
-        ws = await connect(autoping=False, max_msg_size=0)
+        ws = await connect(is_phone=False, autoping=False, max_msg_size=0)
         ws._conn.transport.pause_reading()
         (socket,) = host.sockets
         for n in range(400):
             await socket.notify("x", {"n": n, "payload": "x" * 60_000})
         assert socket._pending
         assert socket._lost > 0
+        if is_faulty:
+            await ws.send_str("x" * 9000)
         await until("it to be gone", lambda: not host.sockets)
         await until("its task to end", lambda: socket._emptying is None)
         assert socket._transport.is_closing()
@@ -277,3 +280,13 @@ async def test_nothing_opens_while_the_node_stops() -> None:
     async with serving(host) as connect:
         await host.connections.stop()
         assert await end_of(await connect()) == (1001, "the node is stopping")
+
+
+async def test_revoking_cuts_plain_connections_too() -> None:
+    """All of that node's, nobody else's, and each but once."""
+    connections, cut = LiveConnections(), []
+    for node_id in ("phone", "phone", "other"):
+        connections.add(node_id, Visitor("s", lambda node_id=node_id: cut.append(node_id)))
+    await connections.close("phone")
+    await connections.close("phone")
+    assert cut == ["phone", "phone"]
