@@ -73,6 +73,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     body_max: int | None = None  # bytes before authentication, where it must be more than elsewhere
     refusal: Callable[[MeshError], Mapping[str, Any]] | None = None  # what a dialect's own clients read in a problem
     result: Any = None  # the type of the answer, for /openapi.json
+    result_types: tuple[str, ...] = (JSON,)  # what its Content-Type may say
+    refused: Any = None  # the type of a 400 of the same Content-Type, beside the problem
     query: Mapping[str, str] = msgspec.field(default_factory=dict)  # parameter → what it is
 
 

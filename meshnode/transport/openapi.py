@@ -45,7 +45,8 @@ _SECURITY_SCHEMES: Final = {
         "description": "A browser's session on the public listener; what changes anything needs Origin as well.",
     },
 }
-_PROBLEM: Final = {
+_BAD_GATEWAY: Final = 502
+_PROBLEM: Final[dict[str, Any]] = {
     "type": "object",
     "description": "RFC 9457; some refusals carry members of their own, such as `attempts_left` or `field`.",
     "required": ["type", "title", "status", "code", "detail", "next_step"],
@@ -57,6 +58,15 @@ _PROBLEM: Final = {
         "detail": {"type": "string"},
         "next_step": {"type": "string"},
         "retry_after": {"type": "integer", "description": "seconds; as the header Retry-After"},
+    },
+}
+
+_OTHER_SIDE: Final = {
+    **_PROBLEM,
+    "description": "What is wrong with the node that was to be joined.",
+    "properties": {
+        **_PROBLEM["properties"],
+        "code": {"enum": sorted(code for code in CODES if CODES[code].status == _BAD_GATEWAY)},
     },
 }
 
@@ -85,7 +95,7 @@ def openapi_route(others: Sequence[Route], version: str) -> Route:
 def describe_routes(routes: Iterable[Route], version: str) -> dict[str, Any]:
     """The OpenAPI document of some routes."""
     routes = list(routes)
-    types = [kind for route in routes for kind in (_body_type(route), route.result) if kind is not None]
+    types = [kind for route in routes for kind in (_body_type(route), route.result, route.refused) if kind is not None]
     schemas, components = msgspec.json.schema_components(
         list(dict.fromkeys(types)), schema_hook=_schema_of_text, ref_template=_REF
     )
@@ -104,7 +114,7 @@ def describe_routes(routes: Iterable[Route], version: str) -> dict[str, Any]:
         "servers": [{"url": "/"}],
         "paths": paths,
         "components": {
-            "schemas": {**components, "Problem": _PROBLEM},
+            "schemas": {**components, "Problem": _PROBLEM, "OtherSide": _OTHER_SIDE},
             "securitySchemes": _SECURITY_SCHEMES,
             "responses": {
                 "Problem": {
@@ -126,7 +136,7 @@ def _operation(route: Route, schema_of: Mapping[Any, dict[str, Any]]) -> dict[st
         "description": f"For {_CALLERS[need]}; on the {' and '.join(listeners)} listener.{note}",
         "x-listeners": listeners,
         "security": _security(need, route),
-        "responses": {**_success(route, schema_of), "default": {"$ref": "#/components/responses/Problem"}},
+        "responses": {**_answers(route, schema_of), "default": {"$ref": "#/components/responses/Problem"}},
     }
     parameters = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
@@ -145,13 +155,22 @@ def _operation(route: Route, schema_of: Mapping[Any, dict[str, Any]]) -> dict[st
     return operation
 
 
-def _success(route: Route, schema_of: Mapping[Any, dict[str, Any]]) -> dict[str, Any]:
+def _answers(route: Route, schema_of: Mapping[Any, dict[str, Any]]) -> dict[str, Any]:
+    """By status: what is answered beside the problem that every route has."""
     if route.action is Action.CONNECT:
         return {"101": {"description": "The connection is a WebSocket now and speaks JSON-RPC 2.0."}}
     if route.result is str:
         return {"200": {"description": "Done.", "content": {"text/plain": {"schema": {"type": "string"}}}}}
     schema = {"type": "object"} if route.result is None else schema_of[route.result]
-    return {"200": {"description": "Done.", "content": {JSON: {"schema": schema}}}}
+    answers = {"200": {"description": "Done.", "content": {kind: {"schema": schema} for kind in route.result_types}}}
+    if route.refused is not None:
+        content = {kind: {"schema": schema_of[route.refused]} for kind in route.result_types}
+        content[PROBLEM] = {"schema": {"$ref": _REF.format(name="Problem")}}
+        answers["400"] = {"description": "It was not done.", "content": content}
+    if route.action is Action.JOIN_NODE:
+        content = {PROBLEM: {"schema": {"$ref": _REF.format(name="OtherSide")}}}
+        answers[str(_BAD_GATEWAY)] = {"description": "The other node did not answer as it should.", "content": content}
+    return answers
 
 
 def _security(need: Need, route: Route) -> list[dict[str, list[str]]]:

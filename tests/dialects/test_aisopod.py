@@ -201,6 +201,21 @@ async def test_the_owners_token_ends_when_the_device_fetches_its_own(host: Local
     assert await is_let_in(host, own)
 
 
+async def test_the_owners_token_is_the_devices_own(host: LocalNode) -> None:
+    """Audited under the device's address; for a device without TLS it counts there only."""
+    for listener, counts in (("public", True), ("plain", False)):
+        device = RequestingDevice(
+            dialect="aisopod", id=ID, name="x", type="ios", version="1", address="10.9.8.7", source="10.9.8.7",
+            listener=listener,
+        )  # fmt: skip
+        request = await asyncio.to_thread(host.run, host.graph.use.requests.ask(device, 300))
+        async with connect_owner(host) as user:
+            token = (await user.confirm(request.code))["device_token"]
+        assert await is_let_in(host, token) == counts
+    entries = (await asked(host, "GET", "/api/v1/audit"))["entries"]
+    assert {e["address"] for e in entries if e["event"] == "node.paired"} == {"10.9.8.7"}
+
+
 async def test_a_rejected_device_is_told(host: LocalNode) -> None:
     """By notification, and when it confirms; even after an approval it has not used."""
     async with connect(host) as app, connect_owner(host) as user:
@@ -465,7 +480,8 @@ async def test_a_new_token_outlives_a_kill(nodes: Nodes) -> None:
     assert not await is_let_in(node, old)
 
 
-async def test_a_sliding_session_that_was_replaced_stops_sliding(host: LocalNode) -> None:
+@pytest.mark.parametrize("is_restarted", [False, True])
+async def test_a_sliding_session_that_was_replaced_stops_sliding(host: LocalNode, is_restarted: bool) -> None:
     """Also after a restart; and what replaces it keeps the whole lifetime, however often it is asked for."""
     await paired(host)
     tokens, store = host.graph.use.tokens, host.graph.use.store
@@ -480,7 +496,8 @@ async def test_a_sliding_session_that_was_replaced_stops_sliding(host: LocalNode
     async with connect(host, old) as app:
         await refreshed(app)
         new = await refreshed(app)
-    await asyncio.to_thread(host.restart)
+    if is_restarted:
+        await asyncio.to_thread(host.restart)
     for _ in range(2):
         assert await is_let_in(host, old)
         host.clock.step(31)

@@ -1,114 +1,224 @@
-"""Every route of both listeners against every kind of caller, as the one authorisation table says."""
+"""Every entry point × every kind of caller, as the one authorisation table says, and as is written down here again."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from meshnode.dialects.table import DIALECTS
+from meshnode.dialects.salita.graphql import load_schema
 from meshnode.domain.principal import NEEDS, Action, Need
-from meshnode.transport.http_server import Route
-from tests.fakes.joiner import Answer, Joiner, new_id
-from tests.fakes.local_node import LocalNode
+from tests.fakes.joiner import Joiner
 from tests.fakes.plain_http import ask_control
+from tests.integration.callers import CALLERS, INVALID, LISTENERS, Principals, principals
 
-CALLERS = ("anonymous", "level 1", "level 2", "owner")
-ALLOWED = {
-    Need.ANYONE: {"anonymous", "level 1", "level 2", "owner"},
-    Need.PEER: {"level 1", "level 2"},
-    Need.PAIRED: {"level 1", "level 2", "owner"},
-    Need.OPERATOR: {"level 2", "owner"},
-    Need.OWNER: {"owner"},
+PAIRED = {"device 1", "device 2", "peer 1", "peer 2", "owner", "plain device"}
+MAY = {
+    "anyone": {*PAIRED, "anonymous", "announced"},
+    "peer": {"peer 1", "peer 2"},
+    "device": {"device 1", "device 2", "plain device"},
+    "paired": PAIRED,
+    "operator": {"device 2", "peer 2", "owner"},
+    "owner": {"owner"},
 }
-REFUSALS = {"token_required", "not_permitted"}
-
-
-class Caller:
-    """One way to ask."""
-
-    def __init__(self, host: LocalNode, name: str) -> None:
-        self._host = host
-        self._token: str | None = None
-        if name == "owner":
-            self._token = host.owner_token
-        elif name != "anonymous":
-            joiner = Joiner(host.port)
-            joiner.pair(host.offer().pin)
-            if name == "level 2":
-                host.call("PUT", f"/api/v1/nodes/{joiner.id}/trust", {"level": 2})
-            assert joiner.open_session().status == 200
-            self._token = joiner.token
-
-    def ask(self, listener: str, route: Route) -> Answer:
-        """A call that is harmless if it is permitted."""
-        path = route.path.replace("{ref}", new_id()).replace("{offer_id}", "no-such-offer")
-        headers = {"Content-Type": "application/json"}
-        if self._token is not None:
-            headers["Authorization"] = f"Bearer {self._token}"
-        body = None if route.body is None else json.dumps({"to": ""}).encode()
-        if listener == "public":
-            return Joiner(self._host.port).request(route.method, path, body, headers)
-        return ask_control(self._host.control_address, route.method, path, body, headers)
+NODE, PAIRING, DEVICES = "/api/v1/nodes/{ref}", "/api/v1/pairing", "/api/v1/encrypted/devices"
+P, C, T = "public", "control", "plain"
+ROUTES: dict[str, tuple[str, str]] = {  # who may, and on which listeners
+    "GET /ws": ("anyone", f"{P} {C} {T}"),
+    "GET /healthz": ("anyone", f"{P} {C} {T}"),
+    "GET /readyz": ("paired", f"{P} {C}"),
+    "GET /metrics": ("operator", f"{P} {C}"),
+    "GET /openapi.json": ("paired", f"{P} {C}"),
+    "GET /mesh/v1/identity": ("anyone", P),
+    "POST /mesh/v1/pair/begin": ("anyone", P),
+    "POST /mesh/v1/pair/exchange": ("anyone", P),
+    "POST /mesh/v1/pair/finish": ("anyone", P),
+    "POST /mesh/v1/pair/ack": ("anyone", P),
+    "POST /mesh/v1/nonce": ("anyone", P),
+    "POST /mesh/v1/session": ("anyone", P),
+    "POST /mesh/v1/heartbeat": ("peer", P),
+    "GET /api/v1/node": ("operator", f"{P} {C}"),
+    "PATCH /api/v1/node": ("owner", C),
+    "GET /api/v1/nodes": ("operator", f"{P} {C}"),
+    f"GET {NODE}": ("operator", f"{P} {C}"),
+    f"PATCH {NODE}": ("operator", f"{P} {C}"),
+    f"DELETE {NODE}": ("operator", f"{P} {C}"),
+    f"POST {NODE}/revoke": ("operator", f"{P} {C}"),
+    f"PUT {NODE}/trust": ("owner", C),
+    f"POST {PAIRING}/offers": ("operator", f"{P} {C}"),
+    f"DELETE {PAIRING}/offers": ("operator", f"{P} {C}"),
+    f"GET {PAIRING}/offers/{{offer_id}}": ("operator", f"{P} {C}"),
+    f"DELETE {PAIRING}/offers/{{offer_id}}": ("operator", f"{P} {C}"),
+    f"GET {PAIRING}/requests": ("operator", f"{P} {C}"),
+    f"POST {PAIRING}/requests/{{request_id}}/approve": ("operator", f"{P} {C}"),
+    f"POST {PAIRING}/requests/{{request_id}}/reject": ("operator", f"{P} {C}"),
+    f"POST {PAIRING}/unlock": ("owner", C),
+    f"POST {PAIRING}/join": ("operator", f"{P} {C}"),
+    "GET /api/v1/discovered": ("operator", f"{P} {C}"),
+    "GET /api/v1/audit": ("operator", f"{P} {C}"),
+    "POST /auth/pair/start": ("operator", f"{P} {C}"),
+    "POST /auth/pair/verify": ("anyone", f"{P} {T}"),
+    "GET /api/node/identity": ("anyone", f"{P} {T}"),
+    "POST /api/node/heartbeat": ("paired", f"{P} {T}"),
+    "POST /graphql": ("paired", f"{P} {C} {T}"),
+    f"POST {DEVICES}/pairing-code": ("operator", f"{P} {C}"),
+    f"POST {DEVICES}/pair": ("anyone", f"{P} {T}"),
+    f"GET {DEVICES}/trust": ("paired", f"{P} {C} {T}"),
+    "POST /api/pair": ("anyone", f"{P} {T}"),
+    "GET /api/devices": ("operator", f"{P} {C}"),
+}
+METHODS: dict[str, tuple[str, str]] = {
+    "node.describe": ("paired", f"{P} {C}"),
+    "event.subscribe": ("paired", f"{P} {C} {T}"),
+    "event.publish": ("paired", f"{P} {C} {T}"),
+    "node.pair.request": ("anyone", f"{P} {C} {T}"),
+    "node.pair.confirm": ("anyone", f"{P} {C} {T}"),
+    "node.pair.revoke": ("paired", f"{P} {C} {T}"),
+    "node.pair.list": ("operator", f"{P} {C}"),
+    "node.pair.approve": ("operator", f"{P} {C}"),
+    "node.pair.reject": ("operator", f"{P} {C}"),
+    "node.token.refresh": ("device", f"{P} {C} {T}"),
+}
+FIELDS = {
+    "Query.currentNode": ("paired", "{ currentNode { id } }"),
+    "Query.nodes": ("paired", "{ nodes { id } }"),
+    "Mutation.announceNode": (
+        "paired",
+        'mutation { announceNode(input: {node_id: "OWN", name: "x", hostname: "h", port: 1}) { success } }',
+    ),
+}
+TOPICS = {"app.x": "paired", "mesh.node.online": "paired", "mesh.node.*": "paired", "mesh.pairing.*": "operator",
+          "mesh.*": "operator"}  # fmt: skip
+REFUSALS = {"token_required", "token_expired", "not_permitted"}
 
 
 @pytest.fixture(scope="module")
-def callers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Caller]]:
+def called(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Principals]:
     """One node, asked by all."""
-    node = LocalNode(Path(tmp_path_factory.mktemp("authorisation")) / "host")
-    try:
-        node.start()
-        yield {name: Caller(node, name) for name in CALLERS}
-    finally:
-        node.close()
+    with principals(tmp_path_factory.mktemp("authorisation")) as made:
+        yield made
 
 
-class Nothing:
-    """Stands for the use cases while routes are only listed."""
-
-    def __getattr__(self, name: str) -> Any:
-        return Nothing()
-
-
-ROUTES: list[Route] = [route for dialect in DIALECTS for route in dialect.routes(Nothing())]  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
-@pytest.mark.parametrize("name", CALLERS)
-def test_every_route_asks_the_table(callers: dict[str, Caller], name: str, route: Route) -> None:
-    """Permitted callers get past the gate, all others 401 without a token and 403 with one."""
-    for listener in route.listeners:
-        answer = callers[name].ask(listener, route)
-        if name != "anonymous" and (name == "owner") != (listener == "control"):
-            assert answer.status == 401, "a token of the other listener is worth nothing here"
-        elif name in ALLOWED[NEEDS[route.action]]:
-            assert answer.status < 500
-            assert answer.code not in REFUSALS, answer
-        else:
-            expected = (401, "token_required") if name == "anonymous" else (403, "not_permitted")
-            assert (answer.status, answer.code) == expected
+def expected(called: Principals, caller: str, listener: str, need: str) -> str:
+    """The refusal, `` if there is none."""
+    if caller != "anonymous" and (caller.startswith("revoked") or called.counts_on(caller) != listener):
+        return "401"  # whoever shows a token is judged by it, where none is needed too
+    if caller in MAY[need]:
+        return ""
+    return "token_required" if caller == "anonymous" else "not_permitted"
 
 
-def test_every_action_is_judged_and_used() -> None:
-    """The table is complete, and no route asks for something it doesn't know."""
+def written(entries: dict[tuple[str, str], Action]) -> dict[str, tuple[str, str]]:
+    """What the program says, in the words of the tables above."""
+    found: dict[str, tuple[str, str]] = {}
+    for name in {name for _, name in entries}:
+        (action,) = {entries[listener, name] for listener in LISTENERS if (listener, name) in entries}
+        on = " ".join(listener for listener in LISTENERS if (listener, name) in entries)
+        found[name] = NEEDS[action].name.lower(), on
+    return found
+
+
+def test_every_entry_point_is_written_down_here(called: Principals) -> None:
+    """A new route, method or field, another listener, another need: somebody has to think, and change a row."""
+    assert written(called.routes()) == ROUTES
+    assert written(called.methods()) == METHODS
+    schema = load_schema()
+    roots = [schema.query_type, schema.mutation_type, schema.subscription_type]
+    assert {f"{root.name}.{field}" for root in roots if root is not None for field in root.fields} == set(FIELDS)
+
+
+def test_every_action_is_judged_and_every_need_has_callers() -> None:
+    """The program's table is complete, and this one knows its words."""
     assert set(NEEDS) == set(Action)
-    assert {route.action for route in ROUTES} == set(Action)
+    assert {need.name.lower() for need in Need} == set(MAY)
+    assert {caller for callers in MAY.values() for caller in callers} | {"revoked device", "revoked peer"} == set(
+        CALLERS
+    )
 
 
-@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
-def test_a_route_lives_on_its_listeners_only(callers: dict[str, Caller], route: Route) -> None:
-    """The mesh wire is absent from the control listener; what only the owner may do, from the public one."""
-    if route.path.startswith("/mesh/"):
-        assert route.listeners == {"public"}
-    if NEEDS[route.action] is Need.OWNER:
-        assert route.listeners == {"control"}
-    for listener, name in (("public", "level 2"), ("control", "owner")):
-        if listener not in route.listeners:
-            answer = callers[name].ask(listener, route)
-            assert answer.code in ("not_found", "method_not_allowed")
+@pytest.mark.parametrize("caller", CALLERS)
+@pytest.mark.parametrize("entry", ROUTES)
+def test_every_route_judges_every_caller(called: Principals, entry: str, caller: str) -> None:
+    """Past the gate, or 401 without a token that counts and 403 with one; nothing at all on other listeners."""
+    need, listeners = ROUTES[entry]
+    method, path = entry.split(" ")
+    path = re.sub(r"\{\w+\}", "id:nobody", path)
+    for listener in LISTENERS:
+        answer = called.ask(caller, listener, method, path)
+        refusal = expected(called, caller, listener, need)
+        where = (entry, caller, listener, answer)
+        if listener not in listeners.split():
+            assert answer.code in ("not_found", "method_not_allowed"), where
+        elif refusal == "":
+            assert answer.status < 500, where
+            assert answer.code not in REFUSALS, where
+        elif refusal == "401":
+            assert (answer.status, answer.code in REFUSALS) == (401, True), where
+        else:
+            assert (answer.status, answer.code) == (401 if caller == "anonymous" else 403, refusal), where
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_judges_every_caller(called: Principals, method: str, caller: str) -> None:
+    """The same over the socket; a token that doesn't count gets no socket."""
+    need, listeners = METHODS[method]
+    for listener in LISTENERS:
+        code = called.call(caller, listener, method, json.loads(INVALID))
+        refusal = expected(called, caller, listener, need)
+        where = (method, caller, listener, code)
+        if refusal == "401":
+            assert code in REFUSALS, where
+        elif listener not in listeners.split():
+            assert code == "-32601", where
+        else:
+            assert code == (refusal or "invalid_params"), where
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+@pytest.mark.parametrize("field", FIELDS)
+def test_every_graphql_field_judges_every_caller(called: Principals, field: str, caller: str) -> None:
+    """Refused before the query is parsed; and a level-1 device is shown nobody but us and itself."""
+    need, query = FIELDS[field]
+    own = called.ids.get(caller, called.host.id)
+    body = json.dumps({"query": query.replace("OWN", own)}).encode()
+    for listener in LISTENERS:
+        answer = called.ask(caller, listener, "POST", "/graphql", body)
+        if expected(called, caller, listener, need) != "":
+            assert (answer.status, answer.code in REFUSALS) == (403 if caller == "announced" and listener == P else 401,
+                                                                 True), (caller, listener)  # fmt: skip
+            broken = called.ask(caller, listener, "POST", "/graphql", b'{"query": "{"}')
+            assert (broken.status, broken.code) == (answer.status, answer.code)
+            continue
+        assert answer.status == 200, answer
+        assert "errors" not in answer.json
+        if field == "Query.nodes":
+            seen = {node["id"] for node in answer.json["data"]["nodes"]}
+            every = {row["id"] for row in called.host.rows()}
+            assert seen == (every if caller in MAY["operator"] else {called.host.id, own})
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+@pytest.mark.parametrize("topic", TOPICS)
+def test_every_topic_judges_its_readers_and_writers(called: Principals, topic: str, caller: str) -> None:
+    """What is said about pairing is for owner and level 2; mesh topics are nobody's to publish but the node's."""
+    listener = called.counts_on(caller)
+    may_read = caller in MAY[TOPICS[topic]]
+    read = called.call(caller, listener, "event.subscribe", {"topics": [topic]})
+    assert read == "ok" if may_read else read in REFUSALS
+    sent = called.call(caller, listener, "event.publish", {"topic": topic.replace("*", "x"), "data": 1})
+    assert sent == "ok" if topic == "app.x" and caller in PAIRED else sent in REFUSALS
+
+
+def test_the_plain_listener_has_nothing_of_owners_or_peers(called: Principals) -> None:
+    """Whatever dialects it is given: what is read on the wire must open nothing of an owner's."""
+    entries = [name for on, name in (*called.routes(), *called.methods()) if on == T]
+    assert entries
+    assert not [name for name in entries if "/mesh/" in name]
+    needs = {NEEDS[action] for (on, _), action in {**called.routes(), **called.methods()}.items() if on == T}
+    assert needs <= {Need.ANYONE, Need.PAIRED, Need.DEVICE}
 
 
 @pytest.mark.parametrize(
@@ -117,15 +227,14 @@ def test_a_route_lives_on_its_listeners_only(callers: dict[str, Caller], route: 
 )
 @pytest.mark.parametrize("scheme", ["Bearer", "Device", "Basic", "bearer", ""])
 def test_a_wrong_token_is_401_even_where_none_is_needed(
-    callers: dict[str, Caller], listener: str, token: str, scheme: str
+    called: Principals, listener: str, token: str, scheme: str
 ) -> None:
     """Whoever shows a token is judged by it."""
     headers = {"Authorization": f"{scheme} {token}".encode("latin-1").decode("latin-1")}
-    host = callers["owner"]._host
     if listener == "public":
-        answer = Joiner(host.port).request("GET", "/healthz", None, headers)
+        answer = Joiner(called.host.port).request("GET", "/healthz", None, headers)
     else:
-        answer = ask_control(host.control_address, "GET", "/healthz", None, headers)
+        answer = ask_control(called.host.control_address, "GET", "/healthz", None, headers)
     assert answer.status == 401
     assert answer.code in ("token_required", "token_expired")
     assert answer.headers["www-authenticate"].startswith("Bearer")

@@ -173,4 +173,4 @@ class Guessing(RuleBasedStateMachine):
 
 def test_no_sequence_pairs_without_a_secret() -> None:
     """Whatever comes between: wrong PINs, expiry, cancels, revocations, restarts."""
-    run_state_machine_as_test(Guessing, settings=settings(max_examples=15, stateful_step_count=40))
+    run_state_machine_as_test(Guessing, settings=settings(max_examples=10, stateful_step_count=40))

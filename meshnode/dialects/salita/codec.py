@@ -142,6 +142,20 @@ class HeartbeatAnswer(msgspec.Struct, kw_only=True):
     node: dict[str, Any]
 
 
+class GraphQLRefusal(msgspec.Struct, kw_only=True):
+    """A GraphQL request that was not run."""
+
+    errors: list[dict[str, Any]]
+    extensions: dict[str, Any]
+
+
+class GraphQLAnswer(msgspec.Struct, kw_only=True):
+    """A GraphQL request that was run, as far as it could be."""
+
+    data: dict[str, Any] | None
+    errors: list[dict[str, Any]] | None = None
+
+
 # ── checked and cleaned ────────────────────────────────────────────────────────────────────────────────────────────
 
 

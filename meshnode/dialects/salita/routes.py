@@ -14,6 +14,8 @@ from meshnode.dialects.salita.codec import (
     DECODERS,
     DesktopNode,
     DeviceHeartbeat,
+    GraphQLAnswer,
+    GraphQLRefusal,
     GraphQLRequest,
     HeartbeatAnswer,
     PublicIdentity,
@@ -27,7 +29,7 @@ from meshnode.dialects.salita.codec import (
     parse_offer_code,
 )
 from meshnode.dialects.salita.graphql import BODY_MAX as GRAPHQL_BODY_MAX
-from meshnode.dialects.salita.graphql import DIALECT, serve_graphql
+from meshnode.dialects.salita.graphql import DIALECT, GRAPHQL_JSON, serve_graphql
 from meshnode.dialects.salita.settings import SalitaSettings
 from meshnode.domain.announcement import PROTOCOLS
 from meshnode.domain.base64url import encode_base64url
@@ -150,6 +152,7 @@ def serve_salita(use: UseCases, settings: SalitaSettings) -> Wire:
         route(
             "/graphql", Action.QUERY_GRAPHQL, serve_graphql(use), GraphQLRequest,
             listeners=both, body_types=FETCHED, body_max=GRAPHQL_BODY_MAX,
+            result=GraphQLAnswer, result_types=(JSON, GRAPHQL_JSON), refused=GraphQLRefusal,
         ),
     )  # fmt: skip
     return Wire(routes=routes, open_offer=open_offer)

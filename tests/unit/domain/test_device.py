@@ -1,5 +1,6 @@
 """What a thin client says about itself, and which row it may become."""
 
+import json
 import math
 from dataclasses import replace
 from datetime import timedelta
@@ -98,9 +99,7 @@ def test_metadata_is_cleaned_throughout() -> None:
     assert clean_metadata("metadata", said) == {"model": clean, clean: [True, None, 1, -2.5, {"k": clean}]}
 
 
-@pytest.mark.parametrize(
-    "value", [math.nan, math.inf, -math.inf, 2**53 + 1, -(2**53) - 1, 10**30, 1e300], ids=lambda value: repr(value)
-)
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 2**53 + 1, -(2**53) - 1, 10**30, 1e300], ids=repr)
 def test_numbers_that_not_every_reader_takes_are_refused(value: float) -> None:
     """Wherever they stand."""
     assert refused_field(value) == "metadata"
@@ -134,7 +133,7 @@ def test_size_is_bounded_before_cleaning() -> None:
     assert refused_field([[]] * 3000) == "metadata"
 
 
-@pytest.mark.parametrize("value", ["\ud800", {"\udfff": 1}, ["a", "\ud83d"], object(), {1, 2}, {None: 1}])
+@pytest.mark.parametrize("value", ["\ud800", {"\udfff": 1}, ["a", "\ud83d"], object(), {None: 1}])
 def test_what_is_no_json_is_refused(value: Any) -> None:
     """Half a character too: it could be neither stored nor sent."""
     assert refused_field(value) == "metadata"
@@ -148,13 +147,14 @@ def test_what_is_no_json_is_refused(value: Any) -> None:
     )
 )
 def test_any_json_is_cleaned_or_refused(value: Any) -> None:
-    """And what is clean stays as it is."""
+    """And what is clean can be stored and sent."""
     try:
         clean = clean_metadata("metadata", value)
     except MeshError as error:
         assert error.code == "invalid_params"  # noqa: PT017 - most values are no mistake
         return
-    assert clean_metadata("metadata", clean) == clean
+    assert json.dumps(clean, allow_nan=False).isprintable()
+    assert json.dumps(clean, ensure_ascii=False).encode()
 
 
 # ── whose row ──────────────────────────────────────────────────────────────────────────────────────────────────────

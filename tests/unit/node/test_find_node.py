@@ -81,3 +81,11 @@ def test_an_impostor_is_found_by_its_own_id() -> None:
 def test_an_id_of_another_form_is_found_while_it_is_the_only_one() -> None:
     """Ids of thin clients need not be ours."""
     assert found("phone.1", {"id": ID, "name": "desk"}, {"id": "phone.1", "name": "x"}) == "phone.1"
+
+
+@pytest.mark.parametrize("other", [{"id": "pixel7-2"}, {"id": "my-pixel7"}, {"name": "pixel7"}, {"alias": "id:pixel7"}])
+def test_a_thin_clients_whole_id_is_said_so(other: dict[str, Any]) -> None:
+    """`id:ID` is that very id, whatever others are called; else an owner couldn't revoke `pixel7` beside `pixel7-2`."""
+    nodes = ({"id": "pixel7", "name": "x"}, {"id": OTHER_ID, "name": "y", **other})
+    assert found("id:pixel7", *nodes) == "pixel7"
+    assert "no node has the id" in refusal("id:pixel", *nodes)
