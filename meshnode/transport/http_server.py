@@ -23,6 +23,8 @@ from meshnode.transport.tls_listener import AdmittedHandler, TlsContexts
 BODY_BEFORE_MAX: Final = 8 * 1024  # bytes before authentication
 BODY_AFTER_MAX: Final = 1024 * 1024
 BODY_S: Final = 5.0
+# where a client's own document names no Content-Type: fetch() says text/plain of a string, others nothing at all
+UNSTATED: Final = frozenset({JSON, "text/plain", "application/octet-stream"})
 
 log = logging.getLogger(__name__)
 

@@ -128,6 +128,6 @@ def ask_once(
     except InvalidStatus as error:
         response = error.response
         lowered = {k.lower(): v for k, v in response.headers.raw_items()}
-        return outcome_of(Answer(response.status_code, lowered, response.body or b"{}"))
+        return outcome_of(Answer(response.status_code, lowered, bytes(response.body or b"{}")))
     except ConnectionClosed as error:
         return Outcome("closed", error.rcvd.code if error.rcvd is not None else 1006)

@@ -1,4 +1,4 @@
-"""One driver for each way to pair, all with the same verbs: what the conformance cases are written in.
+"""The verbs that every way to pair has, and the drivers of mesh; `drivers` has the others and the table.
 
 A driver speaks its wire as a stranger's client would. What a dialect has no notion of, its driver says with a reason;
 the cases then assert what holds instead.
@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
-from tests.dialects.asking import Outcome, RpcClient, ask_once, bearer, get, outcome_of, post
-from tests.fakes.joiner import Joiner
+from tests.dialects.asking import Outcome, get, outcome_of
+from tests.fakes.joiner import Answer, Joiner
 from tests.fakes.nodes import Asked, Offer
 
 Headers = Mapping[str, str]
@@ -44,7 +44,7 @@ class Ticket:
         return self.secrets[name]
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """The device was refused before it had a ticket."""
 
     def __init__(self, outcome: Outcome) -> None:
@@ -91,7 +91,7 @@ class Driver:
     # ── verbs ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def open(self, device: Device, headers: Headers | None = None) -> Ticket:
-        """All that has to be done before `device` can pair, by the owner or by itself. Raises Refused, MeshError."""
+        """All that has to be done before `device` can pair, by the owner or by itself. May raise RefusedError."""
         raise NotImplementedError
 
     def pair(self, ticket: Ticket, device: Device, token: str | None = None, headers: Headers | None = None) -> Outcome:
@@ -131,7 +131,7 @@ class Driver:
         """Open and pair; the refusal of whichever refuses."""
         try:
             return self.pair(self.open(device, headers), device, token, headers)
-        except Refused as refused:
+        except RefusedError as refused:
             return refused.outcome
 
     def paired(self, device: Device | None = None, token: str | None = None) -> tuple[Device, Outcome]:
@@ -181,12 +181,13 @@ class Mesh(Driver):
 
     def pair(self, ticket: Ticket, device: Device, token: str | None = None, headers: Headers | None = None) -> Outcome:
         joiner = self._joiner(device, headers)
-        for step in (
+        steps: tuple[Callable[[], Answer], ...] = (
             lambda: joiner.begin(self._code(ticket)),
             lambda: joiner.exchange(ticket["pin"]),
             joiner.finish,
             joiner.ack,
-        ):
+        )
+        for step in steps:
             answer = step()
             if answer.status != 200:
                 return outcome_of(answer)
@@ -245,103 +246,6 @@ class HeadedJoiner(Joiner):
         """The same node, with headers."""
         return cls(**{**vars(joiner), "more": dict(headers)})
 
-    def request(
-        self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
-    ) -> Any:
+    def request(self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Any:
         """See `Joiner`."""
         return super().request(method, path, body, {**(headers or {}), **self.more})
-
-
-class Salita(Driver):
-    """Code, PIN and linking code of one offer."""
-
-    name = dialect = "salita"
-    capabilities = ("media.upload",)
-    metadata: ClassVar[Mapping[str, Any]] = {"platform": "ios", "os_version": "17.2"}
-    wrong_code = "bad_pin"
-    lifetime_s = 600.0
-    burns_after = 3
-
-    def open(self, device: Device, headers: Headers | None = None) -> Ticket:
-        started = self.node.call("POST", "/auth/pair/start", {})
-        return Ticket({name: started[name] for name in ("code", "pin", "linking_code")})
-
-    def pair(self, ticket: Ticket, device: Device, token: str | None = None, headers: Headers | None = None) -> Outcome:
-        said = {
-            "node_id": device.id,
-            "name": device.name,
-            "capabilities": list(self.capabilities),
-            "device_info": self.metadata,
-        }
-        body = {**ticket.secrets, "node_identity": said}
-        answer = post(self.node, "/auth/pair/verify", body, {**bearer(token), **(headers or {})})
-        return replace(outcome_of(answer, token_key="session_token"), node_id=device.id)
-
-    def wrong(self, ticket: Ticket) -> Ticket:
-        return ticket.but(pin=other_digits(ticket["pin"]))
-
-    def unknown(self) -> Ticket:
-        return Ticket({"code": str(uuid.uuid4()), "pin": "123456", "linking_code": "ABCD-1234"})
-
-
-class Aisopod(Driver):
-    """The device asks, the owner approves, the device fetches its token."""
-
-    name = dialect = "aisopod"
-    is_codeless = True
-    own_id_code = "invalid_params"  # its device ids are UUIDs, ours isn't one
-    metadata: ClassVar[Mapping[str, Any]] = {"device_type": "ios", "client_version": "1.2.3"}
-
-    def open(self, device: Device, headers: Headers | None = None) -> Ticket:
-        ticket = self.ask(device, headers)
-        self.approve(device)
-        return ticket
-
-    def ask(self, device: Device, headers: Headers | None = None) -> Ticket:
-        """Until the owner sees the request."""
-        said = {
-            "device_name": device.name, "device_type": "ios", "client_version": "1.2.3", "device_id": device.id,
-        }  # fmt: skip
-        asked = ask_once(self.node, "node.pair.request", said, None, headers)
-        if not asked.is_ok:
-            raise Refused(asked)
-        return Ticket({"pairing_code": asked.body["pairing_code"], "device_id": device.id})
-
-    def owner(self) -> RpcClient:
-        """The owner's socket."""
-        return RpcClient(*self.node._control.socket)  # type: ignore[attr-defined]
-
-    def approve(self, device: Device) -> None:
-        """The owner says yes."""
-        with self.owner() as owner:
-            listed = owner.ask("node.pair.list", {})
-            assert listed.is_ok, listed
-            mine = [r for r in listed.body["pending"] if r["device_id"] == device.id]
-            approved = owner.ask("node.pair.approve", {"request_id": mine[0]["id"]})
-        if not approved.is_ok:
-            raise Refused(approved)
-
-    def pair(self, ticket: Ticket, device: Device, token: str | None = None, headers: Headers | None = None) -> Outcome:
-        done = ask_once(self.node, "node.pair.confirm", ticket.secrets, token, headers)
-        return replace(done, node_id=ticket["device_id"], token=done.body.get("device_token", ""))
-
-    def wrong(self, ticket: Ticket) -> Ticket:
-        return ticket.but(pairing_code=other_digits(ticket["pairing_code"]))
-
-    def unknown(self) -> Ticket:
-        return Ticket({"pairing_code": "123456", "device_id": str(uuid.uuid4())})
-
-    def journey(self, device: Device) -> Iterator[Step]:
-        tickets: list[Ticket] = []
-
-        def asking() -> Outcome:
-            tickets.append(self.ask(device))
-            return OK
-
-        def approving() -> Outcome:
-            self.approve(device)
-            return OK
-
-        yield asking
-        yield approving
-        yield lambda: self.pair(tickets[0], device)

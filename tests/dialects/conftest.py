@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.dialects.conformance import Driver
-from tests.dialects.conformance_codes import ROWS
+from tests.dialects.drivers import ROWS
 from tests.fakes.local_node import LocalNode
 from tests.fakes.nodes import Nodes, running_nodes
 
@@ -28,7 +29,7 @@ def make_host(tmp_path: Path) -> Iterator[Callable[..., LocalNode]]:
     """Starts nodes in this process with any settings; all end with the test."""
     made: list[LocalNode] = []
 
-    def start(**flags: object) -> LocalNode:
+    def start(**flags: Any) -> LocalNode:
         made.append(LocalNode(tmp_path / f"host{len(made)}", **flags))
         return made[-1].start()
 
@@ -49,7 +50,8 @@ def nodes(tmp_path: Path) -> Iterator[Nodes]:
 @pytest.fixture(params=ROWS, ids=lambda row: row.name)
 def row(request: pytest.FixtureRequest) -> type[Driver]:
     """Every way to pair, one after the other."""
-    return request.param
+    way: type[Driver] = request.param
+    return way
 
 
 @pytest.fixture

@@ -52,12 +52,16 @@ def test_the_qr_code_carries_exactly_the_printed_members(gateway: LocalNode) -> 
     assert 0 < qr["expires"] - time.time() <= 300
 
 
-def test_the_printed_pairing_request_gets_the_printed_answer(gateway: LocalNode) -> None:
-    """POST /api/pair, the body as printed but for the token: deviceId pixel7, a deviceKey that begins dev_."""
+@pytest.mark.parametrize("headers", [{"Content-Type": "application/json"}, {"Content-Type": "text/plain"}, {}])
+def test_the_printed_pairing_request_gets_the_printed_answer(gateway: LocalNode, headers: dict[str, str]) -> None:
+    """POST /api/pair, the body as printed but for the token: deviceId pixel7, a deviceKey that begins dev_.
+
+    The document names no Content-Type.
+    """
     qr = scan(gateway)
     app = App(qr, tls=False)
     body = REQUEST.replace("a8f9c1d2e4", qr["pairToken"]).encode()
-    answer = app.ask("POST", "/api/pair", body, {"Content-Type": "application/json"})
+    answer = app.ask("POST", "/api/pair", body, headers)
     assert answer.status == 200, answer
     assert answer.json["deviceId"] == "pixel7"
     assert re.fullmatch(r"dev_[A-Za-z0-9_-]{43}", answer.json["deviceKey"])

@@ -15,7 +15,7 @@ import pytest
 
 from tests.dialects.asking import Outcome, ask_once, post
 from tests.dialects.conformance import Driver
-from tests.dialects.conformance_codes import CODELESS, ROWS, MylzipLegacy, MylzipShort
+from tests.dialects.drivers import CODELESS, ROWS, MylzipLegacy, MylzipShort
 from tests.fakes.local_node import LocalNode
 from tests.fakes.nodes import Nodes
 
@@ -191,8 +191,8 @@ class Witness:
         self._is_busy = True
         try:
             for value in [*frame.f_locals.values(), arg]:
-                if type(value).__module__.startswith("meshnode.") and type(value).__repr__ is not object.__repr__:
-                    self.reprs.add(repr(value))
+                if type(value).__module__.startswith("meshnode.") and "object at 0x" not in (said := repr(value)):
+                    self.reprs.add(said)
         except AttributeError:  # a record that is being built
             pass
         finally:

@@ -9,12 +9,10 @@ from itertools import islice
 from threading import Barrier
 from typing import Any
 
-import pytest
-
 from meshnode.dialects.table import DIALECTS
-from tests.dialects.asking import ask_once, get, open_socket
+from tests.dialects.asking import Outcome, ask_once, get, open_socket
 from tests.dialects.conformance import Driver
-from tests.dialects.conformance_codes import ROWS
+from tests.dialects.drivers import ROWS
 from tests.fakes.local_node import LocalNode
 
 RACERS = 8
@@ -177,14 +175,12 @@ def test_ten_code_less_failures_lock(driver: Driver, host: LocalNode) -> None:
     assert driver.paired()[1].is_ok
 
 
-def test_who_asks_too_often_is_told_when_to_return(
-    row: type[Driver], make_host: Callable[..., LocalNode]
-) -> None:
+def test_who_asks_too_often_is_told_when_to_return(row: type[Driver], make_host: Callable[..., LocalNode]) -> None:
     """429 and Retry-After before anything is looked up; whoever has a token is not held up by that."""
     host = make_host(**{"http.anonymous_per_minute": 10})
     driver = row(host)
     _, done = driver.paired()
-    outcomes = []
+    outcomes: list[Outcome] = []
     while not outcomes or (outcomes[-1].code != "rate_limited" and len(outcomes) < 70):
         outcomes.append(driver.pair(driver.unknown(), driver.fresh()))
     assert (outcomes[-1].code, outcomes[-1].status) == ("rate_limited", 429)
@@ -226,6 +222,8 @@ def test_pairing_again_with_the_old_token_keeps_row_and_level(driver: Driver, ho
     assert (readyz(host, old.token), readyz(host, new.token)) == (401, 200)
     assert len(host.rows()) == 2
     assert audited(host, "node.paired")[0]["detail"] == "paired again"
+    host.restart()
+    assert (readyz(host, old.token), readyz(host, new.token)) == (401, 401 if driver.is_keyed else 200)
 
 
 def test_pairing_again_without_a_token_loses_the_level(driver: Driver, host: LocalNode) -> None:

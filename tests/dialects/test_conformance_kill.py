@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.dialects.asking import Outcome, get
-from tests.dialects.conformance import Device, Driver, Refused, Step
+from tests.dialects.conformance import Device, Driver, RefusedError, Step
 from tests.fakes.nodes import Node, Nodes
 
 STEPS_MAX = 8
@@ -17,7 +17,7 @@ def take(step: Step) -> Outcome:
     """One step; a refusal is an outcome too."""
     try:
         return step()
-    except Refused as refused:
+    except RefusedError as refused:
         return refused.outcome
 
 
@@ -71,7 +71,7 @@ def test_a_death_between_two_steps_leaves_nothing_half_done(row: type[Driver], n
 
 @pytest.mark.timeout(120)
 def test_what_was_granted_or_taken_lasts(row: type[Driver], nodes: Nodes) -> None:
-    """Across two deaths: the token counts, a used code stays used, a revoked token stays dead, wrong ones stay spent."""
+    """Across two deaths: the token counts, a used code stays used, a revoked token stays dead."""
     node = nodes.start()
     driver = row(node)
     device = driver.fresh()

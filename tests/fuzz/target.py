@@ -11,6 +11,7 @@ from typing import Any
 from tests.dialects.asking import bearer, get, post
 from tests.fakes.joiner import Joiner
 from tests.fakes.nodes import Node
+from tests.fakes.plain_http import ask_control
 
 MIB = 1024 * 1024
 GROWTH_MAX = 6 * MIB  # of memory, between the end of the warm-up and the end of the run
@@ -68,6 +69,18 @@ class Target:
         if name == "anonymous":
             return Caller(name, "public", public, {})
         return Caller(name, "public", public, bearer(self.tokens[name]), name, 2 if name == "operator" else 1)
+
+    def live(self, name: str) -> Caller:
+        """The same, with a token that counts: a device's is another one once it was refreshed."""
+        if name in self.tokens and get(self.node, "/readyz", self.tokens[name]).status == 401:
+            self.tokens[name] = self.pair_phone(name)
+        return self.caller(name)
+
+    def metrics(self) -> str:
+        """What Prometheus would read."""
+        caller = self.caller("owner")
+        host, port = caller.address
+        return ask_control(f"{host}:{port}", "GET", "/metrics", None, caller.headers).body.decode()
 
     def owner_socket(self) -> tuple[str, dict[str, str]]:
         """Where the owner opens a socket, and with which header."""

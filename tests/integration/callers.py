@@ -18,7 +18,8 @@ from meshnode.transport.http_server import Route
 from meshnode.transport.rpc_server import RpcServer
 from meshnode.transport.rpc_socket import Method
 from tests.dialects.asking import RpcClient, bearer
-from tests.dialects.conformance import Mesh, Salita
+from tests.dialects.conformance import Mesh
+from tests.dialects.drivers import Salita
 from tests.fakes.joiner import Answer, Joiner
 from tests.fakes.local_node import LocalNode
 from tests.fakes.plain_http import ask_control
@@ -93,7 +94,7 @@ class Principals(msgspec.Struct):
 @contextmanager
 def principals(folder: Path) -> Iterator[Principals]:
     """One node, and everybody who may call it."""
-    flags = {"listen.plain": "127.0.0.1:0", "listen.plain_dialects": ALL_DIALECTS}
+    flags: dict[str, Any] = {"listen.plain": "127.0.0.1:0", "listen.plain_dialects": ALL_DIALECTS}
     host = LocalNode(folder / "host", **flags)
     try:
         host.start()

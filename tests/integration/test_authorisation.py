@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 
 from meshnode.dialects.salita.graphql import load_schema
-from meshnode.domain.principal import NEEDS, Action, Need
+from meshnode.domain.principal import NEEDS, Action, ListenerName, Need
 from tests.fakes.joiner import Joiner
 from tests.fakes.plain_http import ask_control
 from tests.integration.callers import CALLERS, INVALID, LISTENERS, Principals, principals
@@ -110,7 +110,7 @@ def expected(called: Principals, caller: str, listener: str, need: str) -> str:
     return "token_required" if caller == "anonymous" else "not_permitted"
 
 
-def written(entries: dict[tuple[str, str], Action]) -> dict[str, tuple[str, str]]:
+def written(entries: Mapping[tuple[ListenerName, str], Action]) -> dict[str, tuple[str, str]]:
     """What the program says, in the words of the tables above."""
     found: dict[str, tuple[str, str]] = {}
     for name in {name for _, name in entries}:

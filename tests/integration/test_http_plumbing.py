@@ -132,7 +132,7 @@ def test_behind_a_trusted_proxy_the_last_unknown_hop_counts(tmp_path: Path) -> N
         "192.168.1.2, 203.0.113.9, 127.0.0.1": "not_local",
         "2001:db8::1": "not_local",
         "127.0.0.1": "proxy_not_configured",
-        "garbage": "not_local",
+        "garbage": "proxy_not_configured",
         "": "proxy_not_configured",
     }
     try:

@@ -17,7 +17,7 @@ from meshnode.domain.errors import MeshError
 from meshnode.domain.lockout import FAILURES
 from meshnode.domain.pairing import ATTEMPTS
 from meshnode.node.device_codes import OpenedCode
-from tests.fakes.thin_core import ThinCore
+from tests.fakes.bare_node import BareNode
 
 LIFETIME_S = 300.0
 DIALECTS = ("salita", "mylzip")
@@ -31,7 +31,7 @@ class Guessing(RuleBasedStateMachine):
         super().__init__()
         self.runner = asyncio.Runner()
         self.folder = tempfile.TemporaryDirectory()
-        self.core = ThinCore(Path(self.folder.name) / "data")
+        self.core = BareNode(Path(self.folder.name) / "data")
         self.do(self.core.start())
         self.codes: list[OpenedCode] = []
         self.deserved: set[str] = set()  # who has shown a whole secret in time

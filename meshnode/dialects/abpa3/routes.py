@@ -26,7 +26,7 @@ from meshnode.node.redeem_code import Redemption
 from meshnode.node.session import Session
 from meshnode.node.tables import NodeTable, Transaction
 from meshnode.node.use_cases import UseCases
-from meshnode.transport.http_server import Call, Route
+from meshnode.transport.http_server import UNSTATED, Call, Route
 
 OWNERS: Final[frozenset[ListenerName]] = frozenset({"public", "control"})
 
@@ -79,6 +79,7 @@ def serve_abpa3(use: UseCases, settings: Abpa3Settings) -> Wire:
                 action=Action.PAIR_DEVICE,
                 answer=pair,
                 body=PAIR,
+                body_types=UNSTATED,
                 is_local_only=True,
                 refusal=encode_refusal,
             ),

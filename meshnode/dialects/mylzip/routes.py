@@ -42,7 +42,7 @@ from meshnode.node.pair_device import Admitted, Caller
 from meshnode.node.redeem_code import Redemption
 from meshnode.node.tables import Transaction, TrustRelationship
 from meshnode.node.use_cases import UseCases
-from meshnode.transport.http_server import Call, Route
+from meshnode.transport.http_server import UNSTATED, Call, Route
 
 PREFIX: Final = "/api/v1/encrypted/devices"
 
@@ -193,7 +193,7 @@ def serve_mylzip(use: UseCases, settings: MylzipSettings) -> Wire:
                 action=Action.OPEN_OFFER,
                 answer=make_code,
                 body=DECODERS[MakeCode],
-                body_types=frozenset({"application/json", "text/plain"}),  # the reference's fetch() names none
+                body_types=UNSTATED,
                 listeners=frozenset({"public", "control"}),
                 refusal=encode_refusal,
                 result=CodeMade,
@@ -204,6 +204,7 @@ def serve_mylzip(use: UseCases, settings: MylzipSettings) -> Wire:
                 action=Action.PAIR_DEVICE,
                 answer=pair,
                 body=DECODERS[Pair],
+                body_types=UNSTATED,
                 listeners=frozenset({"public", "plain"}),
                 is_local_only=True,
                 body_max=BODY_MAX,

@@ -47,10 +47,9 @@ from meshnode.node.update_device import DeviceUpdate
 from meshnode.node.use_cases import UseCases
 from meshnode.transport.gate import COOKIE
 from meshnode.transport.http_problem import JSON
-from meshnode.transport.http_server import Call, Route
+from meshnode.transport.http_server import UNSTATED, Call, Route
 
 VERIFY_BODY_MAX: Final = 24 * 1024  # a name of 10 kB is cut, not refused
-FETCHED: Final = frozenset({JSON, "text/plain"})  # the reference's fetch() names no type
 
 
 def serve_salita(use: UseCases, settings: SalitaSettings) -> Wire:
@@ -145,13 +144,13 @@ def serve_salita(use: UseCases, settings: SalitaSettings) -> Wire:
         route("/auth/pair/start", Action.OPEN_OFFER, start, listeners=both, result=StartedWithQr),
         route(
             "/auth/pair/verify", Action.PAIR_DEVICE, verify, Verify,
-            body_types=FETCHED, body_max=VERIFY_BODY_MAX, is_local_only=True, result=Verified,
+            body_types=UNSTATED, body_max=VERIFY_BODY_MAX, is_local_only=True, result=Verified,
         ),
         route("/api/node/identity", Action.READ_PUBLIC_IDENTITY, identity, result=PublicIdentity),
         route("/api/node/heartbeat", Action.UPDATE_DEVICE, heartbeat, DeviceHeartbeat, result=HeartbeatAnswer),
         route(
             "/graphql", Action.QUERY_GRAPHQL, serve_graphql(use), GraphQLRequest,
-            listeners=both, body_types=FETCHED, body_max=GRAPHQL_BODY_MAX,
+            listeners=both, body_types=UNSTATED, body_max=GRAPHQL_BODY_MAX,
             result=GraphQLAnswer, result_types=(JSON, GRAPHQL_JSON), refused=GraphQLRefusal,
         ),
     )  # fmt: skip

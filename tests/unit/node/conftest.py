@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.thin_core import ThinCore
+from tests.fakes.bare_node import BareNode
 
 
 @pytest.fixture
-async def core(tmp_path: Path) -> AsyncIterator[ThinCore]:
-    core = await ThinCore(tmp_path / "data").start()
+async def core(tmp_path: Path) -> AsyncIterator[BareNode]:
+    core = await BareNode(tmp_path / "data").start()
     yield core
     await core.stop()

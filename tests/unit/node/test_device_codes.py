@@ -12,12 +12,12 @@ from meshnode.domain.errors import MeshError
 from meshnode.domain.pairing import OfferState
 from meshnode.domain.pairing_code import parse_code
 from meshnode.node.device_codes import OPEN_MAX, CodeRules, DeviceCodes, OpenedCode
-from tests.fakes.thin_core import ThinCore
+from tests.fakes.bare_node import BareNode
 
 FORMATS = ("uuid", "short", "legacy")
 
 
-async def state_of(core: ThinCore, code: OpenedCode) -> OfferState:
+async def state_of(core: BareNode, code: OpenedCode) -> OfferState:
     """As stored; what is watched says the same."""
     async with core.database.read() as tx:
         stored = await tx.device_codes.get(code.code.id)
@@ -28,14 +28,14 @@ async def state_of(core: ThinCore, code: OpenedCode) -> OfferState:
     return stored.code.state
 
 
-async def refusal(core: ThinCore, code: OpenedCode | str, **sent: Any) -> str:
+async def refusal(core: BareNode, code: OpenedCode | str, **sent: Any) -> str:
     with pytest.raises(MeshError) as refused:
         await core.redeem(code, "somebody", **sent)
     return refused.value.code
 
 
 @pytest.mark.parametrize("code_format", FORMATS)
-async def test_a_code_is_spelled_as_its_format_says(core: ThinCore, code_format: Any) -> None:
+async def test_a_code_is_spelled_as_its_format_says(core: BareNode, code_format: Any) -> None:
     """And rests in no readable form."""
     code = await core.open(format=code_format, has_pin=True)
     spelled = parse_code(code.text)
@@ -48,7 +48,7 @@ async def test_a_code_is_spelled_as_its_format_says(core: ThinCore, code_format:
         assert secret not in repr(code)
 
 
-async def test_a_token_code_has_128_bits_and_no_attempts_to_guess(core: ThinCore) -> None:
+async def test_a_token_code_has_128_bits_and_no_attempts_to_guess(core: BareNode) -> None:
     """32 hexadecimal digits; its failures are nobody's budget."""
     code = await core.open(is_token=True)
     assert len(bytes.fromhex(code.text)) == 16
@@ -63,7 +63,7 @@ async def test_a_token_code_has_128_bits_and_no_attempts_to_guess(core: ThinCore
         ("instead of all", ["uuid"]),
     ],
 )
-async def test_a_new_code_ends_the_others_it_replaces(core: ThinCore, opens: Any, left: list[str]) -> None:
+async def test_a_new_code_ends_the_others_it_replaces(core: BareNode, opens: Any, left: list[str]) -> None:
     """Of its own dialect; told as replaced."""
     other = await core.open(dialect="mylzip")
     codes = [await core.open(format=f, opens="beside") for f in ("uuid", "legacy")]
@@ -75,7 +75,7 @@ async def test_a_new_code_ends_the_others_it_replaces(core: ThinCore, opens: Any
             assert await refusal(core, code) == "offer_replaced"
 
 
-async def test_no_more_codes_are_open_than_fit(core: ThinCore) -> None:
+async def test_no_more_codes_are_open_than_fit(core: BareNode) -> None:
     """Room comes back with time; other dialects have their own."""
     for _ in range(OPEN_MAX):
         await core.open(opens="beside")
@@ -88,7 +88,7 @@ async def test_no_more_codes_are_open_than_fit(core: ThinCore) -> None:
     await core.open(opens="beside")
 
 
-async def test_memory_of_codes_is_bounded(core: ThinCore) -> None:
+async def test_memory_of_codes_is_bounded(core: BareNode) -> None:
     """However many have come and gone; the latest are remembered for their right refusal."""
     last = [await core.open() for _ in range(400)][-2:]
     assert len(core.use.codes._known) <= 256
@@ -99,7 +99,7 @@ async def test_memory_of_codes_is_bounded(core: ThinCore) -> None:
     assert len(await core.query("SELECT id FROM pairing_codes")) == 1
 
 
-async def test_a_code_survives_a_restart_with_its_secrets_and_attempts(core: ThinCore) -> None:
+async def test_a_code_survives_a_restart_with_its_secrets_and_attempts(core: BareNode) -> None:
     """It is on somebody's screen."""
     code = await core.open(has_pin=True)
     assert await refusal(core, code, pin="0" if code.secrets.pin == "000000" else "000000") == "bad_pin"
@@ -112,7 +112,7 @@ async def test_a_code_survives_a_restart_with_its_secrets_and_attempts(core: Thi
     assert (await core.redeem(code)).admitted.node.id == "phone"
 
 
-async def test_codes_expire_at_their_time_and_not_before(core: ThinCore) -> None:
+async def test_codes_expire_at_their_time_and_not_before(core: BareNode) -> None:
     """Refused at once; closed by the next sweep, restarts or not."""
     code = await core.open(lifetime_s=60.0)
     core.clock.advance(59.9)
@@ -129,7 +129,7 @@ async def test_codes_expire_at_their_time_and_not_before(core: ThinCore) -> None
     assert await core.use.codes.expire("offer") == 0
 
 
-async def test_an_expired_code_stays_expired_when_the_clock_goes_back(core: ThinCore) -> None:
+async def test_an_expired_code_stays_expired_when_the_clock_goes_back(core: BareNode) -> None:
     """Once it has been swept."""
     code = await core.open()
     core.clock.advance(300)
@@ -138,7 +138,7 @@ async def test_an_expired_code_stays_expired_when_the_clock_goes_back(core: Thin
     assert await refusal(core, code) == "code_expired"
 
 
-async def test_cancelling_closes_once(core: ThinCore) -> None:
+async def test_cancelling_closes_once(core: BareNode) -> None:
     """One, or all of them; requests are not offers."""
     first, second = await core.open(opens="beside"), await core.open(opens="beside")
     assert await core.use.codes.cancel(first.code.id)
@@ -150,7 +150,7 @@ async def test_cancelling_closes_once(core: ThinCore) -> None:
     assert await refusal(core, second) == "offer_closed"
 
 
-async def test_a_code_belongs_to_one_dialect(core: ThinCore) -> None:
+async def test_a_code_belongs_to_one_dialect(core: BareNode) -> None:
     """The same text is unknown to every other."""
     code = await core.open()
     for dialect in ("mylzip", "abpa3", "aisopod", "mesh"):
@@ -158,7 +158,7 @@ async def test_a_code_belongs_to_one_dialect(core: ThinCore) -> None:
     assert (await core.redeem(code)).code.id == code.code.id
 
 
-async def test_codes_of_a_revoked_device_end_with_it(core: ThinCore) -> None:
+async def test_codes_of_a_revoked_device_end_with_it(core: BareNode) -> None:
     """Those it made; ours and others' stay."""
     for device in ("maker", "other"):
         await core.pair(device)
@@ -172,7 +172,7 @@ async def test_codes_of_a_revoked_device_end_with_it(core: ThinCore) -> None:
 
 
 @pytest.fixture
-async def foreign(core: ThinCore) -> OpenedCode:
+async def foreign(core: BareNode) -> OpenedCode:
     """An open code that was sealed under another identity key."""
     use, other = core.use, Vault(bytes(32))
     codes = DeviceCodes(core.database, core.clock, core.entropy, other, use.counters, use.bus)
@@ -182,7 +182,7 @@ async def foreign(core: ThinCore) -> OpenedCode:
 
 
 async def test_a_code_sealed_under_another_identity_neither_crashes_nor_counts(
-    core: ThinCore, foreign: OpenedCode
+    core: BareNode, foreign: OpenedCode
 ) -> None:
     """It is closed at the start, pairs nobody, and spends nobody's budget."""
     assert await state_of(core, foreign) is OfferState.CANCELLED
@@ -193,7 +193,7 @@ async def test_a_code_sealed_under_another_identity_neither_crashes_nor_counts(
     assert not await core.use.codes.cancel_all()
 
 
-async def test_a_damaged_seal_is_no_secret(core: ThinCore) -> None:
+async def test_a_damaged_seal_is_no_secret(core: BareNode) -> None:
     """As if it had been sealed under another key; the code can still be found and is never matched."""
     code = await core.open(has_pin=True)
     await core.database._writer.execute("UPDATE pairing_codes SET sealed = x'00112233' WHERE id = ?", (code.code.id,))
@@ -204,7 +204,7 @@ async def test_a_damaged_seal_is_no_secret(core: ThinCore) -> None:
     assert core.use.codes.secrets(stored) is None
 
 
-async def test_only_open_guessable_codes_of_that_dialect_count(core: ThinCore) -> None:
+async def test_only_open_guessable_codes_of_that_dialect_count(core: BareNode) -> None:
     """Neither one that nobody can guess, nor an expired one."""
 
     def is_guessable() -> bool:
@@ -224,7 +224,7 @@ async def test_only_open_guessable_codes_of_that_dialect_count(core: ThinCore) -
     assert not is_guessable()
 
 
-async def test_what_happens_to_a_code_is_told(core: ThinCore) -> None:
+async def test_what_happens_to_a_code_is_told(core: BareNode) -> None:
     """To who waits beside it: wrong attempts, and who paired."""
     code = await core.open(has_pin=True)
     await refusal(core, code, linking_code="AAAA0000")
@@ -236,7 +236,7 @@ async def test_what_happens_to_a_code_is_told(core: ThinCore) -> None:
     assert watched.code.state is OfferState.USED
 
 
-async def test_requests_and_codes_of_one_text_do_not_meet(core: ThinCore) -> None:
+async def test_requests_and_codes_of_one_text_do_not_meet(core: BareNode) -> None:
     """A request's code is shown to whoever asks, so knowing it must not pair."""
     now = core.clock.now()
     request = DeviceCode(

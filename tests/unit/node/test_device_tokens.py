@@ -10,13 +10,13 @@ from meshnode.domain.errors import MeshError
 from meshnode.domain.principal import OWNER, Principal, Role
 from meshnode.node.device_tokens import REPLACED_S
 from meshnode.node.pair_device import TokenRules
-from tests.fakes.thin_core import ThinCore
+from tests.fakes.bare_node import BareNode
 
 HOUR = 3600.0
 SESSION = TokenRules(kind="session", lifetime_s=10 * HOUR)
 
 
-def is_dead(core: ThinCore, token: str) -> bool:
+def is_dead(core: BareNode, token: str) -> bool:
     try:
         core.use.sessions.find(token)
     except MeshError as error:
@@ -24,7 +24,7 @@ def is_dead(core: ThinCore, token: str) -> bool:
     return False
 
 
-async def test_a_token_is_kept_as_its_digest_alone(core: ThinCore) -> None:
+async def test_a_token_is_kept_as_its_digest_alone(core: BareNode) -> None:
     """Nowhere in the database file or its log is there the text."""
     token = await core.pair(token=TokenRules(prefix="dev_"))
     assert token.startswith("dev_")
@@ -37,7 +37,7 @@ async def test_a_token_is_kept_as_its_digest_alone(core: ThinCore) -> None:
     assert token not in repr(core.session(token))
 
 
-async def test_a_device_token_lasts_through_restarts(core: ThinCore) -> None:
+async def test_a_device_token_lasts_through_restarts(core: BareNode) -> None:
     """With its node and its level."""
     token = await core.pair()
     for _ in range(2):
@@ -46,7 +46,7 @@ async def test_a_device_token_lasts_through_restarts(core: ThinCore) -> None:
         assert core.session(token).principal == Principal(Role.DEVICE, "phone", 1)
 
 
-async def test_a_session_slides_with_every_use(core: ThinCore) -> None:
+async def test_a_session_slides_with_every_use(core: BareNode) -> None:
     """And ends its lifetime after the last one."""
     token = await core.pair(token=SESSION)
     for _ in range(3):
@@ -59,7 +59,7 @@ async def test_a_session_slides_with_every_use(core: ThinCore) -> None:
 
 
 @pytest.mark.parametrize("idle_s", [0.0, 4.0, HOUR])
-async def test_a_session_keeps_its_lifetime_over_restarts(core: ThinCore, idle_s: float) -> None:
+async def test_a_session_keeps_its_lifetime_over_restarts(core: BareNode, idle_s: float) -> None:
     """However long after the use it was written; it neither grows nor shrinks."""
     token = await core.pair(token=SESSION)
     for _ in range(5):
@@ -75,7 +75,7 @@ async def test_a_session_keeps_its_lifetime_over_restarts(core: ThinCore, idle_s
     assert not is_dead(core, token)
 
 
-async def test_a_use_that_was_not_written_costs_a_session_no_more_than_that(core: ThinCore) -> None:
+async def test_a_use_that_was_not_written_costs_a_session_no_more_than_that(core: BareNode) -> None:
     """After a kill it ends as if it had not been used."""
     token = await core.pair(token=SESSION)
     core.clock.advance(6 * HOUR)
@@ -85,7 +85,7 @@ async def test_a_use_that_was_not_written_costs_a_session_no_more_than_that(core
     assert is_dead(core, token)
 
 
-async def test_a_clock_that_goes_back_makes_no_session_longer(core: ThinCore) -> None:
+async def test_a_clock_that_goes_back_makes_no_session_longer(core: BareNode) -> None:
     """Made while the clock was years ahead, it ends its lifetime after the clock was set right."""
     core.clock.jump(5 * 365 * 24 * HOUR)
     token = await core.pair(token=SESSION)
@@ -97,7 +97,7 @@ async def test_a_clock_that_goes_back_makes_no_session_longer(core: ThinCore) ->
     assert is_dead(core, token)
 
 
-async def test_a_clock_that_goes_ahead_ends_no_session_that_runs(core: ThinCore) -> None:
+async def test_a_clock_that_goes_ahead_ends_no_session_that_runs(core: BareNode) -> None:
     """Ages are measured, not read; what was written for the next start follows the wall clock."""
     token = await core.pair(token=SESSION)
     core.clock.jump(1000 * HOUR)
@@ -107,7 +107,7 @@ async def test_a_clock_that_goes_ahead_ends_no_session_that_runs(core: ThinCore)
     assert not is_dead(core, token)
 
 
-async def test_the_first_use_of_a_new_token_ends_the_old_one(core: ThinCore) -> None:
+async def test_the_first_use_of_a_new_token_ends_the_old_one(core: BareNode) -> None:
     """Until then both count; for good, as the next start finds it."""
     old = await core.pair()
     new = str(await core.use.tokens.refresh(core.session(old)))
@@ -123,7 +123,7 @@ async def test_the_first_use_of_a_new_token_ends_the_old_one(core: ThinCore) -> 
 @pytest.mark.parametrize("restarts", [False, True])
 @pytest.mark.parametrize("rules", [TokenRules(), SESSION])
 async def test_a_replaced_token_dies_after_a_minute_however_often_it_is_used(
-    core: ThinCore, rules: TokenRules, restarts: bool
+    core: BareNode, rules: TokenRules, restarts: bool
 ) -> None:
     """Also over a restart, and if it slid before: a use makes its end no later."""
     old = await core.pair(token=rules)
@@ -143,7 +143,7 @@ async def test_a_replaced_token_dies_after_a_minute_however_often_it_is_used(
     assert not is_dead(core, new)
 
 
-async def test_a_flush_under_way_does_not_undo_a_refresh(core: ThinCore) -> None:
+async def test_a_flush_under_way_does_not_undo_a_refresh(core: BareNode) -> None:
     """It waits for the writer while the old token's end is set."""
     old = await core.pair(token=SESSION)
     session = core.session(old)
@@ -160,7 +160,7 @@ async def test_a_flush_under_way_does_not_undo_a_refresh(core: ThinCore) -> None
     assert is_dead(core, old)
 
 
-async def test_refreshing_again_voids_the_token_that_never_arrived(core: ThinCore) -> None:
+async def test_refreshing_again_voids_the_token_that_never_arrived(core: BareNode) -> None:
     """So a device holds two at most, however often it asks; and the table does not grow with it."""
     old = await core.pair()
     tokens = [str(await core.use.tokens.refresh(core.session(old))) for _ in range(20)]
@@ -178,7 +178,7 @@ async def test_refreshing_again_voids_the_token_that_never_arrived(core: ThinCor
 
 
 @pytest.mark.parametrize("how", ["revoke", "forget", "pair again"])
-async def test_a_refresh_that_comes_too_late_makes_no_token(core: ThinCore, how: str) -> None:
+async def test_a_refresh_that_comes_too_late_makes_no_token(core: BareNode, how: str) -> None:
     """The node was revoked, forgotten or paired anew while the refresh waited; nothing is left for the next start."""
     old = await core.pair()
     session = core.session(old)
@@ -195,7 +195,7 @@ async def test_a_refresh_that_comes_too_late_makes_no_token(core: ThinCore, how:
     assert await core.query("SELECT * FROM device_tokens WHERE revoked_at IS NULL") == before
 
 
-async def test_levels_follow_at_once(core: ThinCore) -> None:
+async def test_levels_follow_at_once(core: BareNode) -> None:
     """On live sessions, new ones, and after a restart."""
     token = await core.pair()
     session = core.session(token)
@@ -207,7 +207,7 @@ async def test_levels_follow_at_once(core: ThinCore) -> None:
     assert core.session(token).principal.level == 2
 
 
-async def test_a_token_of_the_plain_listener_never_counts_for_more_than_level_1(core: ThinCore) -> None:
+async def test_a_token_of_the_plain_listener_never_counts_for_more_than_level_1(core: BareNode) -> None:
     """Whatever its node is trusted with, before or after; and it says where it was issued."""
     token = await core.pair(listener="plain")
     await core.set_level("phone", 2)
@@ -219,7 +219,7 @@ async def test_a_token_of_the_plain_listener_never_counts_for_more_than_level_1(
         assert core.session(held).listener == "plain"
 
 
-async def end_by(core: ThinCore, how: str) -> None:
+async def end_by(core: BareNode, how: str) -> None:
     done: dict[str, Any] = {
         "revoke": lambda: core.revoke("phone"),
         "forget": lambda: core.use.nodes.forget(OWNER, "phone"),
@@ -230,7 +230,7 @@ async def end_by(core: ThinCore, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["revoke", "forget", "itself", "pair again"])
-async def test_tokens_end_with_their_pairing(core: ThinCore, how: str) -> None:
+async def test_tokens_end_with_their_pairing(core: BareNode, how: str) -> None:
     """At once and for good; another device's stay."""
     token, other = await core.pair(), await core.pair("tablet")
     session = core.session(token)
@@ -243,7 +243,7 @@ async def test_tokens_end_with_their_pairing(core: ThinCore, how: str) -> None:
     assert not is_dead(core, other)
 
 
-async def test_a_flush_that_fails_is_made_up_for(core: ThinCore) -> None:
+async def test_a_flush_that_fails_is_made_up_for(core: BareNode) -> None:
     """What was used, and what has died, is written with the next one."""
     old = await core.pair()
     new = str(await core.use.tokens.refresh(core.session(old)))
@@ -257,7 +257,7 @@ async def test_a_flush_that_fails_is_made_up_for(core: ThinCore) -> None:
     assert set(rows) == {(token_digest(old), True, False), (token_digest(new), False, True)}
 
 
-async def test_a_restored_database_brings_no_token_and_no_code_back(core: ThinCore) -> None:
+async def test_a_restored_database_brings_no_token_and_no_code_back(core: BareNode) -> None:
     """A token revoked since the backup would live again, and a code used since then."""
     token = await core.pair()
     code = await core.open()

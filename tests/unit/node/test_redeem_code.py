@@ -16,11 +16,11 @@ from meshnode.node.device_codes import OpenedCode
 from meshnode.node.pair_device import Admitted
 from meshnode.node.redeem_code import Redeemed
 from meshnode.node.tables import Transaction
-from tests.fakes.thin_core import ThinCore
+from tests.fakes.bare_node import BareNode
 from tests.unit.samples import make_node
 
 
-async def refusal(core: ThinCore, code: OpenedCode | str, device: str = "phone", **sent: Any) -> MeshError:
+async def refusal(core: BareNode, code: OpenedCode | str, device: str = "phone", **sent: Any) -> MeshError:
     """And nobody was paired by it."""
     before = await core.query("SELECT id, trust, trust_level FROM mesh_nodes ORDER BY id")
     tokens = await core.query("SELECT digest FROM device_tokens WHERE revoked_at IS NULL")
@@ -35,7 +35,7 @@ def wrong(pin: str) -> str:
     return f"{(int(pin) + 1) % 1_000_000:06d}"
 
 
-async def test_a_device_becomes_a_row(core: ThinCore) -> None:
+async def test_a_device_becomes_a_row(core: BareNode) -> None:
     """In memory and in the table, at level 1, watched, audited, announced to who listens."""
     done = await core.redeem(await core.open())
     stored = await core.stored("phone")
@@ -49,7 +49,7 @@ async def test_a_device_becomes_a_row(core: ThinCore) -> None:
     assert events == [("node.paired", "phone"), ("offer.opened", None)]
 
 
-async def test_one_code_pairs_one_of_eight_that_send_it_at_once(core: ThinCore) -> None:
+async def test_one_code_pairs_one_of_eight_that_send_it_at_once(core: BareNode) -> None:
     """Each other one is told that it is used."""
     for code_format in ("uuid", "short", "legacy"):
         code = await core.open(format=code_format)
@@ -63,7 +63,7 @@ async def test_one_code_pairs_one_of_eight_that_send_it_at_once(core: ThinCore) 
         assert len(rows) == 1
 
 
-async def test_a_wrong_pin_or_linking_code_costs_one_of_three_attempts(core: ThinCore) -> None:
+async def test_a_wrong_pin_or_linking_code_costs_one_of_three_attempts(core: BareNode) -> None:
     """The third burns the code, for the right PIN too; restarts change nothing."""
     code = await core.open(has_pin=True)
     bad = [
@@ -79,7 +79,7 @@ async def test_a_wrong_pin_or_linking_code_costs_one_of_three_attempts(core: Thi
     assert (await refusal(core, code)).code == "offer_burned"
 
 
-async def test_wrong_pins_that_come_at_once_are_each_counted(core: ThinCore) -> None:
+async def test_wrong_pins_that_come_at_once_are_each_counted(core: BareNode) -> None:
     """Three, whatever the order."""
     code = await core.open(has_pin=True)
     sent = (core.redeem(code, pin=wrong(code.secrets.pin)) for _ in range(12))
@@ -88,7 +88,7 @@ async def test_wrong_pins_that_come_at_once_are_each_counted(core: ThinCore) -> 
 
 
 @pytest.mark.parametrize("code_format", ["short", "legacy"])
-async def test_guesses_are_ten_an_hour(core: ThinCore, code_format: Any) -> None:
+async def test_guesses_are_ten_an_hour(core: BareNode, code_format: Any) -> None:
     """Then the right code is refused too, over restarts, and in every dialect."""
     code = await core.open(format=code_format)
     other = await core.open(dialect="mylzip", format="legacy")
@@ -106,7 +106,7 @@ async def test_guesses_are_ten_an_hour(core: ThinCore, code_format: Any) -> None
     assert (await core.redeem(fresh)).admitted.node.id == "phone"
 
 
-async def test_guesses_that_come_at_once_are_ten_too(core: ThinCore) -> None:
+async def test_guesses_that_come_at_once_are_ten_too(core: BareNode) -> None:
     """The right one behind them is refused: otherwise an attacker only has to be quick."""
     code = await core.open(format="legacy")
     guesses = [core.redeem(wrong(code.text), format="legacy") for _ in range(30)]
@@ -117,7 +117,7 @@ async def test_guesses_that_come_at_once_are_ten_too(core: ThinCore) -> None:
     }
 
 
-async def test_what_nobody_can_guess_spends_no_budget(core: ThinCore) -> None:
+async def test_what_nobody_can_guess_spends_no_budget(core: BareNode) -> None:
     """Nor does a guess while there is nothing to be guessed."""
     for _ in range(2 * FAILURES):
         assert (await refusal(core, "00000000-0000-4000-8000-000000000000")).code == "code_unknown"
@@ -125,7 +125,7 @@ async def test_what_nobody_can_guess_spends_no_budget(core: ThinCore) -> None:
     assert (await core.redeem(await core.open(format="legacy"))).admitted.was is None
 
 
-async def test_hostile_texts_are_unknown_codes(core: ThinCore) -> None:
+async def test_hostile_texts_are_unknown_codes(core: BareNode) -> None:
     """And break nothing."""
     await core.open(format="legacy", has_pin=True)
     for text in ("", "\x00", "é" * 10, "' OR 1=1 --", "0" * 100_000, "٠١٢٣٤٥", "\ud800"[:0]):
@@ -137,7 +137,7 @@ async def test_hostile_texts_are_unknown_codes(core: ThinCore) -> None:
 # ── whose row ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_device_that_pairs_again_keeps_its_row(core: ThinCore) -> None:
+async def test_a_device_that_pairs_again_keeps_its_row(core: BareNode) -> None:
     """With what it says now; its older tokens and sessions end, and without one of them its level falls."""
     first = await core.pair()
     await core.set_level("phone", 2)
@@ -152,7 +152,7 @@ async def test_a_device_that_pairs_again_keeps_its_row(core: ThinCore) -> None:
         core.session(first)
 
 
-async def test_a_live_token_of_its_own_keeps_its_level(core: ThinCore) -> None:
+async def test_a_live_token_of_its_own_keeps_its_level(core: BareNode) -> None:
     """Another device's does not, nor one that has died since it was shown."""
     token, other = await core.pair(), await core.pair("tablet")
     await core.set_level("phone", 2)
@@ -165,7 +165,7 @@ async def test_a_live_token_of_its_own_keeps_its_level(core: ThinCore) -> None:
         assert done.admitted.node.trust_level == 1
 
 
-async def test_nobody_pairs_as_this_node_or_over_a_key(core: ThinCore) -> None:
+async def test_nobody_pairs_as_this_node_or_over_a_key(core: BareNode) -> None:
     """Whatever that peer's state; the code stays good for who it is for."""
     code = await core.open()
     for trust in ("paired", "revoked", "unconfirmed", "announced"):
@@ -177,7 +177,7 @@ async def test_nobody_pairs_as_this_node_or_over_a_key(core: ThinCore) -> None:
 
 
 @pytest.mark.parametrize("trust", ["paired", "revoked"])
-async def test_nobody_takes_another_apps_row(core: ThinCore, trust: str) -> None:
+async def test_nobody_takes_another_apps_row(core: BareNode, trust: str) -> None:
     """Not even a revoked one."""
     await core.pair()
     if trust == "revoked":
@@ -186,7 +186,7 @@ async def test_nobody_takes_another_apps_row(core: ThinCore, trust: str) -> None
     assert (await refusal(core, code)).code == "identity_mismatch"
 
 
-async def test_a_revoked_device_comes_back_by_a_later_offer_only(core: ThinCore) -> None:
+async def test_a_revoked_device_comes_back_by_a_later_offer_only(core: BareNode) -> None:
     """At level 1, the owner told; not by one that was open when it was revoked."""
     await core.pair()
     await core.set_level("phone", 2)
@@ -203,7 +203,7 @@ async def test_a_revoked_device_comes_back_by_a_later_offer_only(core: ThinCore)
     assert (entry.event, entry.detail) == ("node.paired", "was revoked")
 
 
-async def test_an_announced_row_is_taken_up(core: ThinCore) -> None:
+async def test_an_announced_row_is_taken_up(core: BareNode) -> None:
     """By any ceremony, with no right from before."""
     row = make_node(id="phone", trust="announced", public_key=None, trust_level=0, announcement=None)
     async with core.database.write() as tx:
@@ -216,13 +216,13 @@ async def test_an_announced_row_is_taken_up(core: ThinCore) -> None:
 # ── made by a device ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def operator(core: ThinCore, node_id: str = "maker") -> str:
+async def operator(core: BareNode, node_id: str = "maker") -> str:
     token = await core.pair(node_id)
     await core.set_level(node_id, 2)
     return token
 
 
-async def test_who_comes_by_a_devices_code_is_introduced_by_it(core: ThinCore) -> None:
+async def test_who_comes_by_a_devices_code_is_introduced_by_it(core: BareNode) -> None:
     """At level 1; by our own id it is us."""
     await operator(core)
     done = await core.redeem(await core.open(maker="maker"))
@@ -231,7 +231,7 @@ async def test_who_comes_by_a_devices_code_is_introduced_by_it(core: ThinCore) -
     assert done.admitted.node.introduced_by is None
 
 
-async def test_a_device_cannot_take_an_operators_row_by_its_own_code(core: ThinCore) -> None:
+async def test_a_device_cannot_take_an_operators_row_by_its_own_code(core: BareNode) -> None:
     """Operators don't judge each other; the owner's code can, and so can the operator's own token."""
     await operator(core)
     token = await operator(core, "victim")
@@ -242,7 +242,7 @@ async def test_a_device_cannot_take_an_operators_row_by_its_own_code(core: ThinC
     assert (await core.redeem(await core.open(), "victim")).admitted.node.trust_level == 1
 
 
-async def test_revoking_ends_what_was_introduced_too(core: ThinCore) -> None:
+async def test_revoking_ends_what_was_introduced_too(core: BareNode) -> None:
     """Directly or not, tokens and codes and all; others stay."""
     await operator(core)
     tokens = {}
@@ -264,7 +264,7 @@ async def test_revoking_ends_what_was_introduced_too(core: ThinCore) -> None:
                 core.session(token)
 
 
-async def test_keep_introduced_spares_them(core: ThinCore) -> None:
+async def test_keep_introduced_spares_them(core: BareNode) -> None:
     """And so does a device that leaves by itself."""
     await operator(core)
     token = str((await core.redeem(await core.open(maker="maker"), "a")).admitted.token)
@@ -276,14 +276,14 @@ async def test_keep_introduced_spares_them(core: ThinCore) -> None:
     assert (core.row("a").trust, core.row("b").trust) == ("revoked", "paired")
 
 
-async def test_a_circle_of_introductions_ends(core: ThinCore) -> None:
+async def test_a_circle_of_introductions_ends(core: BareNode) -> None:
     """Each once."""
     for device, maker in (("a", None), ("b", "a"), ("a", "b")):
         await core.redeem(await core.open(maker=maker), device)
     assert [row.id for row in await core.use.nodes.revoke(OWNER, "a")] == ["a", "b"]
 
 
-async def test_an_operator_ends_nobody_of_its_own_level_by_the_way(core: ThinCore) -> None:
+async def test_an_operator_ends_nobody_of_its_own_level_by_the_way(core: BareNode) -> None:
     """What the revoked device introduced, and the owner raised since, stays; so does the operator itself."""
     await core.pair("maker")
     for device in ("raised", "low"):
@@ -298,7 +298,7 @@ async def test_an_operator_ends_nobody_of_its_own_level_by_the_way(core: ThinCor
 
 
 @pytest.mark.parametrize("is_first", [True, False])
-async def test_a_revoke_during_a_redemption(core: ThinCore, is_first: bool) -> None:
+async def test_a_revoke_during_a_redemption(core: BareNode, is_first: bool) -> None:
     """Whichever commits first: the maker's new device is never left paired."""
     await operator(core)
     code = await core.open(maker="maker")
@@ -320,14 +320,14 @@ async def test_a_revoke_during_a_redemption(core: ThinCore, is_first: bool) -> N
     assert core.use.tokens._live == {}
 
 
-async def test_two_revocations_at_once_are_one(core: ThinCore) -> None:
+async def test_two_revocations_at_once_are_one(core: BareNode) -> None:
     """One line in the audit log, one time of revocation."""
     await core.pair()
     await asyncio.gather(core.revoke("phone"), core.revoke("phone"))
     assert await core.query("SELECT count(*) FROM audit_log WHERE event = 'node.revoked'") == [(1,)]
 
 
-async def test_a_level_does_not_land_on_a_node_that_was_revoked_meanwhile(core: ThinCore) -> None:
+async def test_a_level_does_not_land_on_a_node_that_was_revoked_meanwhile(core: BareNode) -> None:
     """The owner's two commands cross."""
     await core.pair()
     async with core.database.write():
@@ -340,7 +340,7 @@ async def test_a_level_does_not_land_on_a_node_that_was_revoked_meanwhile(core: 
     assert (core.row("phone").trust, core.row("phone").trust_level) == ("revoked", 0)
 
 
-async def test_what_the_dialect_stores_besides_stands_or_falls_with_the_pairing(core: ThinCore) -> None:
+async def test_what_the_dialect_stores_besides_stands_or_falls_with_the_pairing(core: BareNode) -> None:
     """One transaction."""
 
     async def fails(tx: Transaction, code: DeviceCode, done: Admitted) -> None:
@@ -354,7 +354,7 @@ async def test_what_the_dialect_stores_besides_stands_or_falls_with_the_pairing(
     await core.redeem(code)
 
 
-async def test_a_claim_may_depend_on_the_rows_that_stand(core: ThinCore) -> None:
+async def test_a_claim_may_depend_on_the_rows_that_stand(core: BareNode) -> None:
     """Two devices of one name that pair at once get two ids."""
 
     async def unique(tx: Transaction, code: DeviceCode) -> DeviceClaim:
@@ -367,7 +367,7 @@ async def test_a_claim_may_depend_on_the_rows_that_stand(core: ThinCore) -> None
     assert sorted(d.admitted.node.id for d in done) == ["pixel", "pixel-2", "pixel-3"]
 
 
-async def test_outcomes_are_counted_by_dialect_and_format(core: ThinCore) -> None:
+async def test_outcomes_are_counted_by_dialect_and_format(core: BareNode) -> None:
     """Made, paired, refused."""
     code = await core.open(format="short")
     await refusal(core, "0" * 12, format="short")

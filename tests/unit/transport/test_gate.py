@@ -16,7 +16,7 @@ from meshnode.domain.principal import Action, ListenerName, Role
 from meshnode.domain.rate_limit import Rate
 from meshnode.node.pair_device import TokenRules
 from meshnode.transport.gate import COOKIE, Admitted, Gate, Policy
-from tests.fakes.thin_core import ThinCore
+from tests.fakes.bare_node import BareNode
 
 JSON = {"Content-Type": "application/json"}
 OWNER_TOKEN = "o" * 43
@@ -26,7 +26,7 @@ ORIGIN = "https://192.0.2.1:6969"
 class Door:
     """Gates over one node's sessions, and callers at them."""
 
-    def __init__(self, core: ThinCore) -> None:
+    def __init__(self, core: BareNode) -> None:
         self.core = core
         self.token = ""
 
@@ -75,7 +75,7 @@ class Door:
 
 @pytest.fixture
 async def door(tmp_path: Path) -> AsyncIterator[Door]:
-    core = await ThinCore(tmp_path / "data").start()
+    core = await BareNode(tmp_path / "data").start()
     door = Door(core)
     door.token = await core.pair(token=TokenRules(kind="session", lifetime_s=3600.0))
     yield door

@@ -26,7 +26,7 @@ from tests.fakes.clock import ManualClock, SeededEntropy
 DIALECT = "salita"
 
 
-class ThinCore:
+class BareNode:
     """Start with `start`, end with `stop`; `restart` is what a kill and a new start leave of it."""
 
     def __init__(self, path: Path) -> None:
@@ -42,7 +42,7 @@ class ThinCore:
         """The use cases."""
         return self.graph.use
 
-    async def start(self) -> ThinCore:
+    async def start(self) -> BareNode:
         """Open the data directory and load it."""
         config = load_config({}, {"MESHNODE_CONFIG": "/dev/null"}).config
         self._data = open_data_directory(self.path, self.clock, self.entropy)
