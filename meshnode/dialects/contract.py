@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from meshnode.domain.identity import format_fingerprint
-from meshnode.node.use_cases import UseCases
+from meshnode.node.use_cases import OpenOffer, UseCases
 from meshnode.transport.http_server import Route
 from meshnode.transport.rpc_socket import Method
 
@@ -22,16 +22,12 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Wire(msgspec.Struct, frozen=True, kw_only=True):
-    """What a dialect serves.
-
-    `open_offer` takes a lifetime in seconds (None = the dialect's own); its answer is what
-    `meshnode pair --dialect NAME --json` prints, with an `offer_id`.
-    """
+    """What a dialect serves."""
 
     routes: Sequence[Route] = ()
     methods: Sequence[Method] = ()
     services: Sequence[Service] = ()
-    open_offer: Callable[[float | None], Awaitable[dict[str, Any]]] | None = None
+    open_offer: OpenOffer | None = None
 
 
 class Dialect(msgspec.Struct, frozen=True, kw_only=True):

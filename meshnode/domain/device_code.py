@@ -35,6 +35,16 @@ class DeviceCode:
         """Whether it can be guessed, so that failures spend the code-less budget."""
         return self.format != "uuid"
 
+    @property
+    def made_by(self) -> str | None:
+        """The device by whose word somebody comes in: it opened the offer or approved the request; None = we did."""
+        return self.device_id if self.kind == "offer" else self.details.get("approved_by")
+
+
+def approve(code: DeviceCode, now: datetime, by: str | None) -> DeviceCode:
+    """The request with a yes of the operator `by`, None = of the owner."""
+    return replace(code, approved_at=now, details={**code.details, "approved_by": by})
+
 
 def check_redeemable(code: DeviceCode, now: datetime) -> None:
     """Raise the code that says why nobody can pair by it any more, if so."""

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from meshnode.domain.device import check_device
-from meshnode.domain.device_code import DeviceCode, check_redeemable
+from meshnode.domain.device_code import DeviceCode, approve, check_redeemable
 from meshnode.domain.device_request import PendingRequest, RequestingDevice, claim_of, is_of, pending_of
 from meshnode.domain.errors import MeshError
 from meshnode.domain.event import Event
@@ -183,6 +183,8 @@ class Requests:
         was_approved = True
         done: Admitted | None = None
         async with self._store.write() as tx:
+            if by_owner is None:
+                self._budget.check()  # again: the guesses that were let in with this one may have failed meanwhile
             stored = await tx.device_codes.by_digest(dialect, digest)
             code = stored.code if stored is not None else self._codes.closed(digest)
             if code is None or not is_of(code, device_id):
@@ -247,7 +249,7 @@ class Requests:
         rejected = await self._reject_others(tx, code)
         if code.approved_at is not None:
             return code, rejected
-        approved = replace(code, approved_at=now)
+        approved = approve(code, now, by.node_id)
         await tx.device_codes.save(approved)
         await tx.audit.append(_entry(now, "pairing.approved", code))
         return approved, rejected

@@ -267,10 +267,10 @@ class DeviceCodes:
         return any(closed)
 
     async def end_of_device(self, tx: Transaction, device_id: str) -> list[DeviceCode]:
-        """Close the codes a device made and the requests it made; `update` each after the commit."""
+        """Close a device's codes, its requests and those it approved; `update` each after the commit."""
         ended = []
         for stored in await tx.device_codes.open():
-            if stored.code.device_id == device_id:
+            if device_id in (stored.code.device_id, stored.code.made_by):
                 ended.append(replace(stored.code, state=OfferState.CANCELLED))
                 await tx.device_codes.save(ended[-1])
         return ended

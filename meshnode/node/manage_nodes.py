@@ -112,12 +112,13 @@ class ManageNodes:
         Commit, then tokens, sockets, open codes and pending beats die, then this returns.
         """
         entry = self._other(by, Action.REVOKE_NODE, reference)
-        return await self._end_trust(by, entry, keeps_introduced=keeps_introduced) or [entry.snapshot()]
+        revoked = await self._end_trust(by, entry, keeps_introduced=keeps_introduced)
+        return [entry.snapshot(), *(row for row in revoked if row.id != entry.node.id)]
 
     async def _end_trust(self, by: Principal, entry: Entry, *, keeps_introduced: bool) -> Sequence[MeshNode]:
         revoked = await self._revoke(entry, by, keeps_introduced=keeps_introduced)
-        for row in revoked:
-            await self.hang_up(row.id, "revoked")
+        if revoked:
+            await self._connections.close(entry.node.id, "revoked", [row.id for row in revoked])
         return revoked
 
     async def revoke_device(self, by: Principal, device_id: str, dialect: str) -> bool:
@@ -142,7 +143,7 @@ class ManageNodes:
         await self._connections.close(node_id, reason)
 
     async def _revoke(self, entry: Entry, by: Principal, *, keeps_introduced: bool) -> Sequence[MeshNode]:
-        if entry.node.trust == "revoked":
+        if entry.node.trust == "revoked" and keeps_introduced:
             return ()
         now = self._clock.now()
         revoked_by = "owner" if by.role is Role.OWNER else by.node_id
@@ -190,7 +191,7 @@ class ManageNodes:
         for one in found:  # grows while it is walked
             found += [
                 e for e in self._roster
-                if e.node.introduced_by == one.node.id and e.node.trust in ("paired", "announced")
+                if e.node.introduced_by == one.node.id and e.node.trust in ("paired", "announced", "revoked")
                 and e.node.trust_level < below and e not in found
             ]  # fmt: skip
         return found

@@ -54,6 +54,7 @@ class Admitted:
     node: MeshNode
     issued: IssuedToken
     was: str | None  # "paired" or "revoked" before
+    is_proven: bool  # it presented a live token of the row that stood
 
     @property
     def token(self) -> Secret:
@@ -92,9 +93,13 @@ class PairDevice:
         offered_at = code.approved_at or code.created_at
         check_device(self._me.identity.id, claim.id, code.dialect, before, offered_at)
         presented = self._presents(caller, claim.id)
-        maker = code.device_id if code.kind == "offer" and code.device_id != self._me.identity.id else None
-        if maker is not None and not presented and before is not None and before.trust_level >= OPERATOR_LEVEL:
-            raise MeshError("identity_mismatch", "that device is an operator; only the owner can pair its id again")
+        maker = code.made_by if code.made_by != self._me.identity.id else None
+        if maker is not None:
+            await self._check_operator(tx, maker)
+            if not presented and before is not None and before.trust_level >= OPERATOR_LEVEL:
+                raise MeshError("identity_mismatch", "that device is an operator; only the owner can pair its id again")
+            if maker == claim.id:  # an operator pairs itself again, and came in as it did
+                maker = before.introduced_by if before is not None else None
         node = admit(
             claim, before, dialect=code.dialect, keeps_level=presented, introduced_by=maker, now=now,
             is_remote=caller.is_remote,
@@ -121,7 +126,13 @@ class PairDevice:
                 detail={"revoked": "was revoked", "paired": "paired again"}.get(was or ""),
             )
         )
-        return Admitted(node, issued, was)
+        return Admitted(node, issued, was, presented)
+
+    async def _check_operator(self, tx: Transaction, maker: str) -> None:
+        """Raise `offer_closed` unless the device that opened or approved something still may."""
+        row = await tx.nodes.get(maker)
+        if row is None or row.trust != "paired" or row.trust_level < OPERATOR_LEVEL:
+            raise MeshError("offer_closed", "the device that opened this is no operator any more")
 
     def _presents(self, caller: Caller, node_id: str) -> bool:
         """Whether it showed a token of that row, and the token counts to this moment."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
@@ -33,8 +34,8 @@ class Entropy(Protocol):
 class Connections(Protocol):
     """The open sockets of authenticated nodes."""
 
-    async def close(self, node_id: str, reason: str) -> None:
-        """End every connection of a node, its WebSockets with the reason; within about a second."""
+    async def close(self, node_id: str, reason: str, others: Iterable[str] = ()) -> None:
+        """End every connection of a node and of others at once, WebSockets with the reason; within about a second."""
 
     async def end_sockets(self, node_id: str, reason: str) -> None:
         """Close the node's WebSockets with a reason; its other connections live on."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -31,6 +31,13 @@ from meshnode.node.rename_self import RenameSelf
 from meshnode.node.report_status import ReportStatus
 from meshnode.node.tables import Store
 from meshnode.node.update_device import UpdateDevice
+
+
+class OpenOffer(Protocol):
+    """Opens an offer; its answer is what `meshnode pair --dialect NAME --json` prints, with an `offer_id`."""
+
+    def __call__(self, lifetime_s: float | None, maker: str | None = None) -> Awaitable[dict[str, Any]]:
+        """`lifetime_s` None = the dialect's own; `maker` = the operator that opens it, None = the owner."""
 
 
 class UseCases(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,4 +72,4 @@ class UseCases(msgspec.Struct, frozen=True, kw_only=True):
     invite_url: Callable[[bytes, str | None], str]  # of an offer's code, and its linking code if it has one
     best_address: Callable[[], str]  # of ours, for an offer that names one
     # dialect → how to open an offer of it; filled when the dialects are served
-    openers: dict[str, Callable[[float | None], Awaitable[dict[str, Any]]]] = msgspec.field(default_factory=dict)
+    openers: dict[str, OpenOffer] = msgspec.field(default_factory=dict)

@@ -82,12 +82,12 @@ class DeviceCodes:
         return [_decode(row) for row in rows]
 
     async def save(self, code: DeviceCode) -> None:
-        """Write state, attempts and approval; the secrets of a code that is no longer open are wiped."""
+        """Write state, attempts, approval and details; the secrets of a code that is no longer open are wiped."""
         approved = None if code.approved_at is None else format_time(code.approved_at)
         wipe = "" if code.state is OfferState.OPEN else ", code_digest = NULL, sealed = NULL"
         await self._connection.execute(
-            f"UPDATE pairing_codes SET state = ?, invite_attempts = ?, approved_at = ?{wipe} WHERE id = ?",
-            (code.state.value, code.attempts, approved, code.id),
+            f"UPDATE pairing_codes SET state = ?, invite_attempts = ?, approved_at = ?, details = ?{wipe} WHERE id = ?",
+            (code.state.value, code.attempts, approved, json.dumps(dict(code.details)), code.id),
         )
 
     async def consume(self, code: DeviceCode) -> bool:

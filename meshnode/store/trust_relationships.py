@@ -28,6 +28,10 @@ class TrustRelationships:
             (r.id, r.maker_id, r.device_id, r.trust_level, r.trust_data, format_time(r.created_at)),
         )
 
+    async def delete_of_maker(self, maker_id: str) -> None:
+        """What was left for a maker is gone."""
+        await self._connection.execute("DELETE FROM trust_relationships WHERE maker_id = ?", (maker_id,))
+
     async def of_maker(self, maker_id: str) -> list[TrustRelationship]:
         """What was left for a maker, newest first; nothing from devices that are no longer paired."""
         rows = await self._connection.execute_fetchall(

@@ -100,11 +100,12 @@ class LiveConnections:
 
     # ── ends ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def close(self, node_id: str, reason: str = "revoked") -> None:
+    async def close(self, node_id: str, reason: str = "revoked", others: Iterable[str] = ()) -> None:
         """See `Connections`."""
-        for visitor in self._of_node.pop(node_id, []):
+        ids = (node_id, *others)
+        for visitor in [visitor for one in ids for visitor in self._of_node.pop(one, [])]:
             visitor.close()
-        await _end(self._sockets_of_node.get(node_id, ()), reason, REVOKED)
+        await _end([socket for one in ids for socket in self._sockets_of_node.get(one, ())], reason, REVOKED)
 
     async def end_sockets(self, node_id: str, reason: str) -> None:
         """See `Connections`."""

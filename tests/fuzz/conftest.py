@@ -10,11 +10,19 @@ import pytest
 from tests.fakes.nodes import running_nodes
 from tests.fuzz.target import Target
 
-LONG = 50  # times as much with --long
+HERE = Path(__file__).parent
+LONG = 20  # times as much with --long
+TEST_S, LONG_TEST_S = 120, 3600  # for one test
 SETTINGS = {  # limits that would hide what lies behind them
     "MESHNODE_PAIRING_CODE_RATE_LIMIT": "100000",
     "MESHNODE_PAIRING_ATTEMPT_RATE_LIMIT": "100000",
 }
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.timeout(LONG_TEST_S if config.getoption("--long") else TEST_S))
 
 
 @pytest.fixture

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+
 from tests.dialects.asking import bearer, get, post
 from tests.fakes.joiner import Joiner
-from tests.fakes.nodes import Node
+from tests.fakes.nodes import Node, wait_for
 from tests.fakes.plain_http import ask_control
 
 MIB = 1024 * 1024
@@ -38,6 +42,18 @@ class Caller:
         """Host and port."""
         host, port = self.url.rpartition("/")[2].rsplit(":", 1)
         return host, int(port)
+
+
+def try_(made: st.SearchStrategy[Any], ask: Callable[..., None], examples: int, seed_: int) -> None:
+    """Ask with what is made: as many times, the same every time, nothing kept and nothing shrunk."""
+    rules = settings(
+        max_examples=examples,
+        phases=[Phase.generate],
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    seed(seed_)(rules(given(made)(ask)))()
 
 
 class Target:
@@ -73,7 +89,9 @@ class Target:
     def live(self, name: str) -> Caller:
         """The same, with a token that counts: a device's is another one once it was refreshed."""
         if name in self.tokens and get(self.node, "/readyz", self.tokens[name]).status == 401:
+            self.check_tables(self.caller(name))
             self.tokens[name] = self.pair_phone(name)
+            self._before = self._tables()
         return self.caller(name)
 
     def metrics(self) -> str:
@@ -120,6 +138,16 @@ class Target:
         found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{self.node.process.pid}/status").read_text())
         assert found is not None
         return int(found[1]) * 1024
+
+    def stand(
+        self, by: Caller, made: st.SearchStrategy[Any], ask: Callable[..., None], examples: int, warm_up: int = 25
+    ) -> None:
+        """Warm up, ask with everything that is made, and look around."""
+        try_(made, ask, warm_up, 1)
+        warm_bytes = self.rss_bytes
+        try_(made, ask, examples, 2)
+        wait_for("all sockets to be gone", lambda: "meshnode_sockets 0.0" in self.metrics())
+        self.check(by, warm_bytes)
 
     def check(self, by: Caller, warm_bytes: int) -> None:
         """The node lives as before, and nothing has changed that `by` may not change."""

@@ -34,8 +34,8 @@ OWNERS: Final[frozenset[ListenerName]] = frozenset({"public", "control"})
 def serve_abpa3(use: UseCases, settings: Abpa3Settings) -> Wire:
     """What abpa3 serves."""
 
-    async def open_offer(lifetime_s: float | None) -> dict[str, Any]:
-        rules = CodeRules(dialect=DIALECT, lifetime_s=lifetime_s or settings.offer_s, is_token=True)
+    async def open_offer(lifetime_s: float | None, maker: str | None = None) -> dict[str, Any]:
+        rules = CodeRules(dialect=DIALECT, lifetime_s=lifetime_s or settings.offer_s, is_token=True, maker=maker)
         opened = await use.codes.open(rules)
         port = use.status.plain_port or use.me.port
         return encode_offer(opened.code.id, opened.text, use.best_address(), port, opened.code.expires_at)

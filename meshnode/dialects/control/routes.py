@@ -89,7 +89,7 @@ def serve_control(use: UseCases, _: None) -> Wire:
                     f"{clean_text(body.dialect)!r} opens no offers here; {there_are} do "
                     "(a device that asks by itself: `meshnode requests list`)",
                 )
-            return await use.openers[body.dialect](body.expires_in)
+            return await use.openers[body.dialect](body.expires_in, call.principal.node_id)
         opened = await use.offers.open(body.expires_in or use.offer_s)
         return {
             "offer_id": opened.offer.id,

@@ -117,6 +117,8 @@ def serve_mylzip(use: UseCases, settings: MylzipSettings) -> Wire:
             return claim
 
         async def leave_trust(tx: Transaction, code: DeviceCode, done: Admitted) -> None:
+            if not done.is_proven:  # an id is no proof: what was left for its former holder is not for this one
+                await tx.trust.delete_of_maker(done.node.id)
             left.append(
                 TrustRelationship(
                     id=f"trust-{code.id}",  # a code makes one
@@ -175,9 +177,11 @@ def serve_mylzip(use: UseCases, settings: MylzipSettings) -> Wire:
             node=encode_own_identity(use, call.reached_at),
         )
 
-    async def open_offer(lifetime_s: float | None) -> dict[str, Any]:
-        details: dict[str, Any] = {"device_id": own_id, "device_type": None, "device_version": None}
-        opened = await open_code("uuid", lifetime_s or settings.expiry_s("uuid"), None, details)
+    async def open_offer(lifetime_s: float | None, maker: str | None = None) -> dict[str, Any]:
+        details: dict[str, Any] = {"device_id": maker or own_id, "device_type": None, "device_version": None}
+        async with use.store.read() as tx:
+            row = None if maker is None else await tx.nodes.get(maker)
+        opened = await open_code("uuid", lifetime_s or settings.expiry_s("uuid"), row, details)
         return {
             "offer_id": opened.code.id,
             "code": str(opened.text),

@@ -56,11 +56,11 @@ def serve_salita(use: UseCases, settings: SalitaSettings) -> Wire:
     """What salita serves."""
     session = TokenRules(kind="session", lifetime_s=settings.session_hours * 3600)
 
-    async def open_offer(lifetime_s: float | None) -> dict[str, Any]:
-        return msgspec.to_builtins(await opened(lifetime_s))  # type: ignore[no-any-return]
+    async def open_offer(lifetime_s: float | None, maker: str | None = None) -> dict[str, Any]:
+        return msgspec.to_builtins(await opened(lifetime_s, maker))  # type: ignore[no-any-return]
 
-    async def opened(lifetime_s: float | None = None) -> Started:
-        rules = CodeRules(dialect=DIALECT, lifetime_s=lifetime_s or use.offer_s, has_pin=True)
+    async def opened(lifetime_s: float | None, maker: str | None) -> Started:
+        rules = CodeRules(dialect=DIALECT, lifetime_s=lifetime_s or use.offer_s, has_pin=True, maker=maker)
         offer = await use.codes.open(rules)
         secrets = offer.secrets
         return Started(
@@ -72,9 +72,9 @@ def serve_salita(use: UseCases, settings: SalitaSettings) -> Wire:
             expires_at=format_time(offer.code.expires_at),
         )
 
-    async def start(_: Call) -> Any:
+    async def start(call: Call) -> Any:
         """Open an offer: a PIN, a linking code, and a QR code for a phone"""
-        offer = await opened()
+        offer = await opened(None, call.principal.node_id)
         return StartedWithQr(**msgspec.structs.asdict(offer), qr_svg=encode_qr_svg(offer.url))
 
     async def verify(call: Call) -> Any:
