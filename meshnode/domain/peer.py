@@ -75,6 +75,7 @@ def introduce(
     reached: tuple[str, int],
     trust: Literal["paired", "unconfirmed"],
     now: datetime,
+    is_remote: bool = False,
 ) -> MeshNode:
     """The row of a node that has just proved itself in a pairing, over the row `before` if there was one.
 
@@ -94,7 +95,7 @@ def introduce(
         created_at=before.created_at if before else now,
         capabilities=tuple(announcement.capabilities),
         last_seen=now,
-        metadata=keyed.metadata if keyed else {},
+        metadata={**(keyed.metadata if keyed else {}), **({"remote": True} if is_remote else {})},
         alias=before.alias if before else None,
         kind=announcement.kind,
         public_key=announcement.key,

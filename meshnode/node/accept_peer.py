@@ -138,7 +138,15 @@ class AcceptPeer:
     # ── step 3 ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def finish(
-        self, sid: bytes, tag: bytes, sealed: bytes, *, source: str, hostname: str, certificate_hash: bytes
+        self,
+        sid: bytes,
+        tag: bytes,
+        sealed: bytes,
+        *,
+        source: str,
+        hostname: str,
+        certificate_hash: bytes,
+        is_remote: bool = False,
     ) -> FinishAnswer:
         """Verify everything, store the joiner as unconfirmed, answer; the same request gets the same bytes again."""
         request_sha256 = hashlib.sha256(sid + tag + sealed).digest()
@@ -152,7 +160,7 @@ class AcceptPeer:
                 if not run.pake.is_right(tag):
                     await self._refuse(run, source)
                 answer, introduced = self._prove(run, run.pake, tag, sealed)
-                return await self._store_answer(run, answer, introduced, hostname, request_sha256)
+                return await self._store_answer(run, answer, introduced, hostname, request_sha256, is_remote)
             finally:
                 self._ceremonies.end(sid)
 
@@ -194,7 +202,13 @@ class AcceptPeer:
         return FinishAnswer(own_tag, own), proven
 
     async def _store_answer(
-        self, run: Ceremony, answer: FinishAnswer, proven: Proven, hostname: str, request_sha256: bytes
+        self,
+        run: Ceremony,
+        answer: FinishAnswer,
+        proven: Proven,
+        hostname: str,
+        request_sha256: bytes,
+        is_remote: bool,
     ) -> FinishAnswer:
         now = self._clock.now()
         terms = run.terms
@@ -208,6 +222,7 @@ class AcceptPeer:
             peer_id=terms.joiner_id,
             peer_key=terms.joiner_key,
             peer_hostname=hostname,
+            is_remote=is_remote,
             peer_announcement=proven.jws,
             answered_at=now,
         )
@@ -236,6 +251,7 @@ class AcceptPeer:
                         proven.jws,
                         before=before,
                         reached=(hostname, proven.announcement.port),
+                        is_remote=is_remote,
                         trust="unconfirmed",
                         now=now,
                     )

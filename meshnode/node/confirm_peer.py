@@ -107,6 +107,7 @@ class ConfirmPeer:
                 waiting.peer_announcement,
                 before=before,
                 reached=(waiting.peer_hostname, announcement.port),
+                is_remote=waiting.is_remote,
                 trust="paired",
                 now=now,
             )

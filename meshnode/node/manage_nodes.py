@@ -199,6 +199,7 @@ class ManageNodes:
     async def forget(self, by: Principal, reference: str) -> MeshNode:
         """Delete a node's row; it is a stranger then, with no rights and no history."""
         entry = self._other(by, Action.FORGET_NODE, reference)
+        await self._end_trust(by, entry, keeps_introduced=False)  # nobody is left who could take them along
         node = entry.snapshot()
         async with self._store.write() as tx:
             await tx.nodes.delete(node.id)

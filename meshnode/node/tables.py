@@ -52,6 +52,7 @@ class StoredAnswer:
     peer_id: str
     peer_key: bytes
     peer_hostname: str
+    is_remote: bool = False  # a trusted proxy spoke for it
     peer_announcement: str
     answered_at: datetime
     is_confirmed: bool = False

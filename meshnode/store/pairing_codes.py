@@ -18,7 +18,7 @@ _OFFER: Final = (
 )
 _ANSWER: Final = (
     "SELECT id, sid, created_at, finish_sha256, finish_answer, peer_id, peer_key, peer_hostname, peer_announcement, "
-    "answered_at, confirmed_at FROM pairing_codes WHERE sid IS NOT NULL"
+    "answered_at, confirmed_at, json_extract(details, '$.remote') AS remote FROM pairing_codes WHERE sid IS NOT NULL"
 )
 _WIPE: Final = "sealed = NULL, code_digest = NULL"
 
@@ -47,6 +47,7 @@ def _decode_answer(row: sqlite3.Row) -> StoredAnswer:
         peer_id=row["peer_id"],
         peer_key=row["peer_key"],
         peer_hostname=row["peer_hostname"],
+        is_remote=bool(row["remote"]),
         peer_announcement=row["peer_announcement"],
         answered_at=parse_time(row["answered_at"]),
         is_confirmed=row["confirmed_at"] is not None,
@@ -104,10 +105,11 @@ class PairingCodes:
         rows = await self._rows(
             f"UPDATE pairing_codes SET is_used = 1, state = 'used', {_WIPE}, pin_attempts = ?, invite_attempts = ?, "
             "sid = ?, finish_sha256 = ?, finish_answer = ?, peer_id = ?, peer_key = ?, peer_hostname = ?, "
-            "peer_announcement = ?, answered_at = ? WHERE id = ? AND is_used = 0 AND state = 'open' RETURNING id",
+            "peer_announcement = ?, answered_at = ?, details = ? "
+            "WHERE id = ? AND is_used = 0 AND state = 'open' RETURNING id",
             offer.pin_attempts, offer.invite_attempts, answer.sid, answer.finish_sha256, answer.finish_answer,
             answer.peer_id, answer.peer_key, answer.peer_hostname, answer.peer_announcement,
-            format_time(answer.answered_at), answer.offer_id,
+            format_time(answer.answered_at), '{"remote": true}' if answer.is_remote else "{}", answer.offer_id,
         )  # fmt: skip
         return bool(rows)
 

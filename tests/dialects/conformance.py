@@ -82,7 +82,6 @@ class Driver:
     metadata: ClassVar[Mapping[str, Any]] = {}
     stale_after_s: ClassVar[float] = 150.0
     offline_after_s: ClassVar[float] = 360.0
-    marks_remote: ClassVar[bool] = True  # False: a peer's own announcement says where it is reached
     takes_keyless: ClassVar[bool] = False  # may become the row of another dialect: a key proves more than an id
 
     def __init__(self, node: Asked) -> None:
@@ -158,7 +157,7 @@ class Mesh(Driver):
     lifetime_s = 600.0
     burns_after = 3
     is_keyed = takes_keyless = True
-    can_be_off = marks_remote = False
+    can_be_off = False
     stale_after_s, offline_after_s = 750.0, 1800.0  # it promised a heartbeat every 300 s
 
     def fresh(self, **said: Any) -> Device:

@@ -147,7 +147,7 @@ async def test_the_sweep_runs(make_host: Make) -> None:
     wait_for("the sweep", lambda: host.rows("pairing_codes")[0]["state"] == "expired", WAIT_S)
     (row,) = host.rows("pairing_codes")
     assert (row["sealed"], row["code_digest"]) == (None, None)
-    assert host.graph.use.counters.sweeps["aisopod"] >= 1
+    assert wait_for("the count", lambda: host.graph.use.counters.sweeps["aisopod"], WAIT_S) >= 1
 
 
 async def test_the_list_they_miss_is_there(host: LocalNode) -> None:

@@ -252,7 +252,7 @@ def test_through_a_trusted_proxy_the_caller_behind_it_counts(
     done = driver.attempt(driver.fresh(), headers={"X-Forwarded-For": f"{FAR}, {NEARBY}"})
     assert done.is_ok, done
     node = host.call("GET", f"/api/v1/nodes/id:{done.node_id}")["node"]
-    assert (node["hostname"], node["metadata"].get("remote")) == (NEARBY, True if driver.marks_remote else None)
+    assert (node["hostname"], node["metadata"].get("remote")) == (NEARBY, True)
 
 
 def test_from_afar_only_where_the_owner_allows_it(row: type[Driver], make_host: Callable[..., LocalNode]) -> None:
@@ -262,7 +262,7 @@ def test_from_afar_only_where_the_owner_allows_it(row: type[Driver], make_host: 
     done = driver.attempt(driver.fresh(), headers={"X-Forwarded-For": FAR})
     assert done.is_ok, done
     node = host.call("GET", f"/api/v1/nodes/id:{done.node_id}")["node"]
-    assert (node["hostname"], node["metadata"].get("remote")) == (FAR, True if driver.marks_remote else None)
+    assert (node["hostname"], node["metadata"].get("remote")) == (FAR, True)
 
 
 # ── switched off ───────────────────────────────────────────────────────────────────────────────────────────────────

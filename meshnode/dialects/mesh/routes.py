@@ -93,6 +93,7 @@ def serve_mesh(use: UseCases, _: None) -> Wire:
             decode_binary("sealed", body.sealed),
             source=call.source,
             hostname=call.address,
+            is_remote=call.is_remote,
             certificate_hash=call.certificate_hash,
         )
         return Finished(tag=encode_binary(answer.tag), sealed=encode_binary(answer.sealed))

@@ -130,6 +130,27 @@ def test_every_refusal_is_a_problem_with_a_known_code(document: dict[str, Any]) 
     assert problem.is_valid({**good, "code": "bad_pin", "attempts_left": 2, "success": False})
 
 
+def test_other_answers_of_a_route_are_told() -> None:
+    """A refusal with a shape of its own beside the problem, other content types, what `join` finds elsewhere."""
+    kinds = ("application/json", "application/x+json")
+    route = msgspec.structs.replace(
+        ROUTES[0], action=Action.JOIN_NODE, refused=Inner, result_types=kinds, path="/other", query={}
+    )
+    described = describe_routes([route], "1")
+    answers = described["paths"]["/other"]["put"]["responses"]
+    assert answers.keys() == {"200", "400", "502", "default"}
+    assert tuple(answers["200"]["content"]) == kinds
+    assert tuple(answers["400"]["content"]) == (*kinds, "application/problem+json")
+    refused = resolved(described, answers["400"]["content"][kinds[1]]["schema"])
+    assert refused.is_valid({"port": 1})
+    assert not refused.is_valid({"port": 0})
+    elsewhere = resolved(described, answers["502"]["content"]["application/problem+json"]["schema"])
+    problem = {"type": "about:blank", "title": "t", "status": 502, "detail": "d", "next_step": "n"}
+    assert {code for code in CODES if elsewhere.is_valid({**problem, "code": code})} == {
+        "unreachable", "bad_answer", "certificate_mismatch", "wrong_node_at_address",
+    }  # fmt: skip
+
+
 def test_security_and_listeners_are_told(document: dict[str, Any]) -> None:
     """Who may call, with which token, where."""
     paths = document["paths"]
