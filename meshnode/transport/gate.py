@@ -190,12 +190,12 @@ def _is_foreign_page(origin: str, host: str, names: frozenset[str]) -> bool:
     """Whether a web page sends this that we did not serve. Apps with an Origin of their own kind are none."""
     try:
         page = urlsplit(origin.lower())
-        name = page.hostname or ""
+        name, _ = page.hostname or "", page.port  # a port that is none raises
     except ValueError:
         return True
     if page.scheme not in ("http", "https"):
         return origin == "null"  # any page can have that one, in a sandbox
-    if name == "localhost" or name.endswith(".localhost"):  # apps on a device's own web view
+    if name == "localhost" or name.endswith(".localhost") or name in names:  # apps on a device's own web view; ours
         return False
     return name != _name_of(host.lower()) or not _is_own_host(host.lower(), names)
 
