@@ -11,6 +11,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
+import msgspec
+
 from meshnode.domain.device import check_device
 from meshnode.domain.device_code import DeviceCode, approve, check_redeemable
 from meshnode.domain.device_request import PendingRequest, RequestingDevice, claim_of, is_of, pending_of
@@ -61,7 +63,9 @@ class Requests:
         now = self._clock.now()
         await self._codes.expire("request", device.dialect)
         async with self._store.write() as tx:
-            waiting = [stored for stored in await tx.device_codes.open(kind="request") if now < stored.code.expires_at]
+            waiting = [
+                stored for stored in await tx.device_codes.open(kind="request") if not stored.code.is_expired(now)
+            ]
             own = [s for s in waiting if s.code.details.get("source") == device.source]
             if len(waiting) >= PENDING_MAX or len(own) >= PENDING_PER_SOURCE:
                 self._counters.limit_hits[device.dialect, "pending"] += 1
@@ -100,7 +104,7 @@ class Requests:
         """An open request and its code, for the device that made it; None once it is over."""
         async with self._store.read() as tx:
             stored = await tx.device_codes.get(request_id)
-        if stored is None or stored.code.state is not OfferState.OPEN or self._clock.now() >= stored.code.expires_at:
+        if stored is None or stored.code.state is not OfferState.OPEN or stored.code.is_expired(self._clock.now()):
             return None
         secrets = self._codes.secrets(stored)
         return None if secrets is None else pending_of(stored.code, secrets.code, is_duplicate=False)
@@ -109,7 +113,7 @@ class Requests:
         """What waits for the owner, oldest first; with the codes, to be compared with the devices' screens."""
         now = self._clock.now()
         async with self._store.read() as tx:
-            waiting = [s for s in await tx.device_codes.open(dialect, "request") if now < s.code.expires_at]
+            waiting = [s for s in await tx.device_codes.open(dialect, "request") if not s.code.is_expired(now)]
             was = {s.code.id: _was(await tx.nodes.get(s.code.device_id or "")) for s in waiting}
         ids = Counter(s.code.device_id for s in waiting)
         return [
@@ -211,6 +215,8 @@ class Requests:
                     raise MeshError("approval_pending", "the owner has not approved this device yet")
                 else:
                     rejected = await self._reject_others(tx, code)
+                    if code.details["listener"] == "plain":  # everybody on the wire has read its code
+                        caller = msgspec.structs.replace(caller, listener="plain")
                 done = await self._pairing.admit(tx, code, claim_of(code), caller, TokenRules())
                 if by_owner is None and not await tx.device_codes.consume(code):
                     raise MeshError("code_used", "the token was fetched before")

@@ -132,7 +132,7 @@ class DeviceCodes:
         async with self._store.write() as tx:
             before = [stored.code for stored in await tx.device_codes.open(rules.dialect, "offer")]
             for other in before:
-                over = now >= other.expires_at
+                over = other.is_expired(now)
                 if (
                     over
                     or rules.opens == "instead of all"
@@ -234,7 +234,7 @@ class DeviceCodes:
             k.code.dialect == dialect
             and k.code.is_codeless
             and k.code.state is OfferState.OPEN
-            and now < k.code.expires_at
+            and not k.code.is_expired(now)
             for k in self._known.values()
         )
 
@@ -281,7 +281,7 @@ class DeviceCodes:
         due = [
             replace(k.code, state=OfferState.EXPIRED)
             for k in self._known.values()
-            if k.code.state is OfferState.OPEN and k.code.kind == kind and now >= k.code.expires_at
+            if k.code.state is OfferState.OPEN and k.code.kind == kind and k.code.is_expired(now)
             and dialect in (None, k.code.dialect)
         ]  # fmt: skip
         if not due:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
 
 import msgspec
 
@@ -14,7 +14,7 @@ from meshnode.domain.device_code import DeviceCode
 from meshnode.domain.errors import MeshError
 from meshnode.domain.event import Event
 from meshnode.domain.pairing_code import Secret
-from meshnode.domain.peer import MeshNode
+from meshnode.domain.peer import OPERATOR_LEVEL, MeshNode
 from meshnode.node.counters import Counters
 from meshnode.node.describe_node import SelfDescription
 from meshnode.node.device_tokens import DeviceSession, DeviceTokens, IssuedToken
@@ -23,8 +23,6 @@ from meshnode.node.ports import Clock, Connections
 from meshnode.node.roster import Roster
 from meshnode.node.session import Session
 from meshnode.node.tables import AuditEntry, Transaction
-
-OPERATOR_LEVEL: Final = 2
 
 log = logging.getLogger(__name__)
 

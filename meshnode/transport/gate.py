@@ -97,6 +97,13 @@ class Gate:
             self.on_limited("http", "anonymous")
             raise MeshError("rate_limited", "too many requests without a token", retry_after_s=wait)
 
+    def judge_again(self, session: Session, action: Action) -> Principal:
+        """The caller as of now, after it has kept us waiting. Raises the refusal: it may have lost token or level."""
+        if not self._sessions.is_live(session):
+            raise MeshError("token_expired", "the token is not valid any more")
+        authorise(session.principal, action)
+        return session.principal
+
     # ── who ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _authenticate(

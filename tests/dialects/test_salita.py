@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +12,6 @@ from tests.dialects.salita_phone import NODE_IDENTITY, Phone, owner, start
 from tests.fakes.local_node import LocalNode
 
 HOURS_720_S = 720 * 3600
-
-
-@pytest.fixture
-def node(tmp_path: Path) -> Iterator[LocalNode]:
-    """A node whose clock can be stepped."""
-    made = LocalNode(tmp_path / "node")
-    try:
-        yield made.start()
-    finally:
-        made.close()
 
 
 # ── the offer ──────────────────────────────────────────────────────────────────────────────────────────────────────

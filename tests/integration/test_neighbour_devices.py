@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from tests.dialects.asking import Outcome, RpcClient, ask_once, open_socket, outcome_of, post
-from tests.dialects.drivers import Abpa3, Salita
+from meshnode.domain.device import DeviceClaim
+from meshnode.domain.errors import MeshError
+from meshnode.node.pair_device import Caller
+from meshnode.node.redeem_code import Redemption
+from meshnode.store import audit_log
+from tests.dialects.asking import Outcome, RpcClient, ask_once, get, open_socket, outcome_of, post
+from tests.dialects.conformance import Driver
+from tests.dialects.drivers import Abpa3, Aisopod, Mylzip, MylzipLegacy, Salita
 from tests.fakes.local_node import LocalNode
 from tests.fakes.plain_http import ask_control
 
@@ -110,3 +117,58 @@ def test_new_sockets_bring_no_new_calls(tmp_path: Path) -> None:
     assert codes[:15] == ["code_unknown"] * 15
     assert codes[20:] == ["rate_limited"] * 10
     assert outcomes[-1].retry_after_s
+
+
+@pytest.mark.parametrize("driver", [Salita, Aisopod, Mylzip, MylzipLegacy, Abpa3])
+def test_a_clock_put_back_lengthens_no_codes_life(
+    host: LocalNode, driver: type[Driver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By an hour: what is open then is over, and takes up nobody's place; a second or two harm nothing."""
+    right = host.clock.now
+
+    def put_back(seconds: float) -> None:  # wall time alone
+        monkeypatch.setattr(host.clock, "now", lambda: right() - timedelta(seconds=seconds))
+
+    row = driver(host)
+    first, second = row.fresh(), row.fresh()
+    ticket = row.open(first)
+    put_back(10)
+    assert row.pair(ticket, first).is_ok
+    late = row.open(second)
+    put_back(3600)
+    assert row.pair(late, second).code == "code_expired"
+    assert host.call("GET", "/api/v1/pairing/requests")["requests"] == []
+    assert row.paired()[1].is_ok
+
+
+def test_a_code_read_on_the_plain_wire_gives_no_token_for_tls(plain: LocalNode) -> None:
+    """Whoever overhears a request and confirms it over TLS, before the device does, has a token for plain HTTP only."""
+    said = asking()
+    with RpcClient(f"ws://127.0.0.1:{plain.plain_port}/ws") as device:
+        code = device.ask("node.pair.request", said).body["pairing_code"]
+    (request,) = plain.call("GET", "/api/v1/pairing/requests")["requests"]
+    plain.call("POST", f"/api/v1/pairing/requests/{request['id']}/approve")
+    overheard = ask_once(plain, "node.pair.confirm", {"pairing_code": code, "device_id": said["device_id"]})
+    assert overheard.is_ok
+    assert get(plain, "/readyz", overheard.body["device_token"]).status == 401
+
+
+def test_strangers_failures_push_no_deed_out_of_the_audit(host: LocalNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many addresses they come from."""
+    monkeypatch.setattr(audit_log, "ROWS_MAX", 10)
+    monkeypatch.setattr(audit_log, "TRIM_EVERY", 1)
+    driver = Mylzip(host)
+    device, _ = driver.paired()
+
+    async def guess(source: str) -> None:
+        caller = Caller(address=source, source=source)
+        claim = DeviceClaim(id="guesser", name="guesser", hostname=source)
+        asked = Redemption(dialect="mylzip", format="uuid", code=str(uuid.uuid4()), claim=claim, caller=caller)
+        with pytest.raises(MeshError, match="code"):
+            await host.graph.use.redeeming.redeem(asked)
+
+    for n in range(30):
+        host.run(guess(f"10.0.0.{n}"))
+    entries = host.call("GET", "/api/v1/audit")["entries"]
+    assert [e["event"] for e in entries].count("pairing.refused") == 10
+    assert device.id in [e["node_id"] for e in entries if e["event"] == "node.paired"]
