@@ -42,8 +42,13 @@ class DeviceCode:
 
     @property
     def made_by(self) -> str | None:
-        """The device by whose word somebody comes in: it opened the offer or approved the request; None = we did."""
+        """The device in whose name somebody comes in: the offer is its, or it approved the request; None = ours."""
         return self.device_id if self.kind == "offer" else self.details.get("approved_by")
+
+    @property
+    def opened_by(self) -> str | None:
+        """The operator whose word stands behind it; None = the owner, who may open a code in any device's name."""
+        return None if self.details.get("by_owner") else self.made_by
 
 
 def approve(code: DeviceCode, now: datetime, by: str | None) -> DeviceCode:

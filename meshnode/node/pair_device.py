@@ -92,12 +92,12 @@ class PairDevice:
         check_device(self._me.identity.id, claim.id, code.dialect, before, offered_at)
         presented = self._presents(caller, claim.id)
         maker = code.made_by if code.made_by != self._me.identity.id else None
-        if maker is not None:
-            await self._check_operator(tx, maker)
+        if code.opened_by not in (None, self._me.identity.id):
+            await self._check_operator(tx, code.opened_by or "")
             if not presented and before is not None and before.trust_level >= OPERATOR_LEVEL:
                 raise MeshError("identity_mismatch", "that device is an operator; only the owner can pair its id again")
-            if maker == claim.id:  # an operator pairs itself again, and came in as it did
-                maker = before.introduced_by if before is not None else None
+        if maker == claim.id:  # it pairs itself again, and came in as it did
+            maker = before.introduced_by if before is not None else None
         node = admit(
             claim, before, dialect=code.dialect, keeps_level=presented, introduced_by=maker, now=now,
             is_remote=caller.is_remote,

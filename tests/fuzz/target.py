@@ -75,7 +75,7 @@ class Target:
         self.tokens = {name: self.pair_phone(name) for name in ("phone", "bystander", "operator", "director", "gone")}
         for name in ("operator", "director"):
             node.call("PUT", f"/api/v1/nodes/{name}/trust", {"level": 2})
-        self._relate("director")
+        self._relate("bystander")
         node.call("POST", "/api/v1/nodes/gone/revoke")
         self._before = self._tables()
         self._process = node.process

@@ -63,7 +63,10 @@ def serve_mylzip(use: UseCases, settings: MylzipSettings) -> Wire:
         limits.count_code(device_id, code_format)
         async with use.store.read() as tx:
             row = await tx.nodes.get(device_id)
-        details = {"device_id": device_id, "device_type": body.device_type, "device_version": body.device_version}
+        details: dict[str, Any] = {
+            "device_id": device_id, "device_type": body.device_type, "device_version": body.device_version,
+            "by_owner": call.principal.role is Role.OWNER,
+        }  # fmt: skip
         opened = await open_code(code_format, lifetime_s, row, details)
         return CodeMade(
             pairing_code=str(opened.text),
