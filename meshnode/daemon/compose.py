@@ -66,7 +66,7 @@ from meshnode.transport.interfaces import OwnAddresses
 from meshnode.transport.metrics import metrics_route
 from meshnode.transport.openapi import openapi_route
 from meshnode.transport.rpc_message import encode_notification
-from meshnode.transport.rpc_server import RpcServer
+from meshnode.transport.rpc_server import RpcServer, SocketLimits
 from meshnode.transport.rpc_socket import Method
 from meshnode.transport.tls_listener import Listener, TlsContexts
 
@@ -233,6 +233,7 @@ def compose(
         on_closed=socket_closed,
         on_limited=counters.limited,
         lan_only_dialects=frozenset({"abpa3"} if config.abpa3.lan_only else ()),
+        limits=SocketLimits(source_rate=policy.anonymous_rate),
     )
     socket = Route(method="GET", path="/ws", action=Action.CONNECT, answer=rpc.serve, listeners=EVERYWHERE)
     routes = [socket, metrics_route(counters, roster, connections, __version__)]

@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 
 from meshnode.domain.identity import format_fingerprint
+from meshnode.node.pair_device import Caller
 from meshnode.node.use_cases import OpenOffer, UseCases
-from meshnode.transport.http_server import Route
+from meshnode.transport.http_server import Call, Route
 from meshnode.transport.rpc_socket import Method
 
 
@@ -51,3 +52,14 @@ def encode_own_identity(use: UseCases, reached_at: tuple[str, int]) -> dict[str,
         "capabilities": [c.name for c in me.facts.capabilities],
         "fingerprint": format_fingerprint(me.identity.public_key),
     }
+
+
+def caller_of(call: Call) -> Caller:
+    """Who asks to pair, by an HTTP request or by the one that opened its socket."""
+    return Caller(
+        address=call.address,
+        source=call.source,
+        listener="plain" if call.listener == "plain" else "public",
+        session=call.session,
+        is_remote=call.is_remote,
+    )

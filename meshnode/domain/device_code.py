@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 from meshnode.domain.errors import MeshError
 from meshnode.domain.pairing import ATTEMPTS, CLOSED_CODE, OfferState
 from meshnode.domain.pairing_code import CodeFormat
 
+CLOCK_SLACK: Final = timedelta(minutes=1)  # that a clock may go back
 _CLOSED: Final = CLOSED_CODE | {OfferState.USED: "code_used"}
 
 
@@ -35,10 +36,19 @@ class DeviceCode:
         """Whether it can be guessed, so that failures spend the code-less budget."""
         return self.format != "uuid"
 
+    def is_expired(self, now: datetime) -> bool:
+        """Whether its time is over; or the clock went back, and nobody knows when it will be."""
+        return not self.created_at - CLOCK_SLACK <= now < self.expires_at
+
     @property
     def made_by(self) -> str | None:
-        """The device by whose word somebody comes in: it opened the offer or approved the request; None = we did."""
+        """The device in whose name somebody comes in: the offer is its, or it approved the request; None = ours."""
         return self.device_id if self.kind == "offer" else self.details.get("approved_by")
+
+    @property
+    def opened_by(self) -> str | None:
+        """The operator whose word stands behind it; None = the owner, who may open a code in any device's name."""
+        return None if self.details.get("by_owner") else self.made_by
 
 
 def approve(code: DeviceCode, now: datetime, by: str | None) -> DeviceCode:
@@ -48,7 +58,7 @@ def approve(code: DeviceCode, now: datetime, by: str | None) -> DeviceCode:
 
 def check_redeemable(code: DeviceCode, now: datetime) -> None:
     """Raise the code that says why nobody can pair by it any more, if so."""
-    if code.state is OfferState.OPEN and now >= code.expires_at:
+    if code.state is OfferState.OPEN and code.is_expired(now):
         raise MeshError("code_expired", "the code has expired")
     if code.state is not OfferState.OPEN:
         raise MeshError(_CLOSED[code.state], f"the code is {code.state.value}")

@@ -55,6 +55,7 @@ class Offer:
     state: OfferState = OfferState.OPEN
     pin_attempts: int = ATTEMPTS
     invite_attempts: int = ATTEMPTS
+    maker: str | None = None  # the operator that opened it; None = the owner
 
     def attempts(self, way: Way) -> int:
         """Attempts left by this way."""

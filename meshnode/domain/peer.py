@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from meshnode.domain.announcement import Announcement
 from meshnode.domain.capability import Capability
@@ -14,6 +14,7 @@ from meshnode.domain.identity import Identity, Kind
 from meshnode.domain.liveness import Status, StatusReason
 
 Trust = Literal["self", "unconfirmed", "paired", "announced", "revoked"]
+OPERATOR_LEVEL: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +68,14 @@ def check_claim(own: Identity, node_id: str, key: bytes, by_id: MeshNode | None,
         raise MeshError("identity_mismatch", "that key is known under another id")
 
 
+def check_opener(maker: MeshNode | None, before: MeshNode | None) -> None:
+    """Raise unless `maker` still is an operator, and the row `before`, if nobody can prove to be it, below that."""
+    if maker is None or maker.trust != "paired" or maker.trust_level < OPERATOR_LEVEL:
+        raise MeshError("offer_closed", "the device that opened this is no operator any more")
+    if before is not None and before.public_key is None and before.trust_level >= OPERATOR_LEVEL:
+        raise MeshError("identity_mismatch", "that device is an operator; only the owner can pair its id again")
+
+
 def introduce(
     announcement: Announcement,
     jws: str,
@@ -76,6 +85,7 @@ def introduce(
     trust: Literal["paired", "unconfirmed"],
     now: datetime,
     is_remote: bool = False,
+    introduced_by: str | None = None,
 ) -> MeshNode:
     """The row of a node that has just proved itself in a pairing, over the row `before` if there was one.
 
@@ -103,7 +113,7 @@ def introduce(
         addresses=tuple(announcement.addresses),
         trust_level=before.trust_level if was_paired and before else 1,
         dialect="mesh",
-        introduced_by=None,
+        introduced_by=before.introduced_by if was_paired and before and introduced_by else introduced_by,
         paired_at=before.paired_at if was_paired and before else now,
         epoch=announcement.epoch,
         revision=announcement.revision,

@@ -10,13 +10,13 @@ import asyncio
 import hashlib
 import hmac
 from dataclasses import replace
-from datetime import datetime
 
 from meshnode.crypto.pake import CPacePake, Pake
 from meshnode.domain.announcement import PROTOCOLS
 from meshnode.domain.errors import MeshError, invalid
 from meshnode.domain.identity import is_node_id
 from meshnode.domain.pairing import (
+    Offer,
     Step,
     Terms,
     Way,
@@ -26,7 +26,7 @@ from meshnode.domain.pairing import (
     shares_sha256,
     spend_attempt,
 )
-from meshnode.domain.peer import MeshNode, check_claim, introduce
+from meshnode.domain.peer import MeshNode, check_claim, check_opener, introduce
 from meshnode.node.attempt_budget import AttemptBudget
 from meshnode.node.ceremonies import Ceremonies, Ceremony
 from meshnode.node.confirm_peer import ConfirmPeer
@@ -225,6 +225,7 @@ class AcceptPeer:
             is_remote=is_remote,
             peer_announcement=proven.jws,
             answered_at=now,
+            maker=run.live.offer.maker,
         )
         async with self._store.write() as tx:
             stored = await tx.codes.offer(run.live.offer.id, DIALECT)
@@ -232,9 +233,9 @@ class AcceptPeer:
                 raise MeshError("session_over", "the offer is gone")
             given_back = await self._budget.give_back(tx) if terms.way == "pin" else None
             before = await tx.nodes.get(terms.joiner_id)
-            mismatch = self._contradiction(
-                terms, before, await tx.nodes.by_key(terms.joiner_key), stored.offer.created_at
-            )
+            by_key = await tx.nodes.by_key(terms.joiner_key)
+            maker = await tx.nodes.get(stored.offer.maker) if stored.offer.maker is not None else None
+            mismatch = self._contradiction(terms, before, by_key, stored.offer, maker)
             offer = judge_tag(stored.offer, terms.way, right=True)
             if mismatch is not None:  # the PIN was right: the attempt goes back, the offer stays open
                 offer = replace(offer, state=stored.offer.state)
@@ -254,6 +255,7 @@ class AcceptPeer:
                         is_remote=is_remote,
                         trust="unconfirmed",
                         now=now,
+                        introduced_by=kept.maker,
                     )
                     await tx.nodes.upsert(fresh)
                 await tx.audit.append(
@@ -276,13 +278,15 @@ class AcceptPeer:
         return answer
 
     def _contradiction(
-        self, terms: Terms, by_id: MeshNode | None, by_key: MeshNode | None, offer_created_at: datetime
+        self, terms: Terms, by_id: MeshNode | None, by_key: MeshNode | None, offer: Offer, maker: MeshNode | None
     ) -> MeshError | None:
         try:
             check_claim(self._me.identity, terms.joiner_id, terms.joiner_key, by_id, by_key)
+            if offer.maker is not None:
+                check_opener(maker, by_id)
         except MeshError as error:
             return error
         revoked_at = by_id.revoked_at if by_id is not None and by_id.trust == "revoked" else None
-        if revoked_at is not None and revoked_at >= offer_created_at:
+        if revoked_at is not None and revoked_at >= offer.created_at:
             return MeshError("offer_closed", "that node was revoked after this offer was opened")
         return None

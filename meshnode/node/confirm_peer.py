@@ -118,6 +118,7 @@ class ConfirmPeer:
                 is_remote=waiting.is_remote,
                 trust="paired",
                 now=now,
+                introduced_by=waiting.maker,
             )
             was = before.trust if before is not None and before.trust in ("revoked", "paired") else None
             await tx.nodes.upsert(row)
@@ -149,7 +150,10 @@ class ConfirmPeer:
 
     async def _still_waits(self, tx: Transaction, waiting: StoredAnswer) -> bool:
         stored = await tx.codes.answer(waiting.sid)
-        return stored is not None and not stored.is_confirmed
+        if stored is None or stored.is_confirmed:
+            return False
+        maker = await tx.nodes.get(waiting.maker) if waiting.maker is not None else None
+        return waiting.maker is None or (maker is not None and maker.trust == "paired")  # it may have been revoked
 
     async def drop(self, tx: Transaction, node_id: str) -> None:
         """Drop what waits for an acknowledge of this node, in the transaction that revokes or forgets it."""

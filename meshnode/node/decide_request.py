@@ -11,6 +11,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
+import msgspec
+
 from meshnode.domain.device import check_device
 from meshnode.domain.device_code import DeviceCode, approve, check_redeemable
 from meshnode.domain.device_request import PendingRequest, RequestingDevice, claim_of, is_of, pending_of
@@ -210,6 +212,8 @@ class Requests:
                     raise MeshError("approval_pending", "the owner has not approved this device yet")
                 else:
                     rejected = await self._reject_others(tx, code)
+                    if code.details["listener"] == "plain":  # everybody on the wire has read its code
+                        caller = msgspec.structs.replace(caller, listener="plain")
                 done = await self._pairing.admit(tx, code, claim_of(code), caller, TokenRules())
                 if by_owner is None and not await tx.device_codes.consume(code):
                     raise MeshError("code_used", "the token was fetched before")

@@ -191,7 +191,7 @@ class ManageNodes:
         for one in found:  # grows while it is walked
             found += [
                 e for e in self._roster
-                if e.node.introduced_by == one.node.id and e.node.trust in ("paired", "announced", "revoked")
+                if e.node.introduced_by == one.node.id and e.node.trust != "self"
                 and e.node.trust_level < below and e not in found
             ]  # fmt: skip
         return found

@@ -77,15 +77,18 @@ class Offers:
         self.expiries.of(stored.offer)
         self._current = LiveOffer(stored.offer, digest, pin)
 
-    async def open(self, lifetime_s: float) -> OpenedOffer:
-        """A new offer; the one before is closed as replaced."""
+    async def open(self, lifetime_s: float, maker: str | None = None) -> OpenedOffer:
+        """A new offer, of the operator `maker` or the owner; the one before is closed as replaced."""
         now = self._clock.now()
         code = make_code(self._entropy.draw(16))
         pin = None
         while pin is None:
             pin = make_pin(self._entropy.draw(4))
         offer = Offer(
-            id=str(make_code(self._entropy.draw(16))), created_at=now, expires_at=now + timedelta(seconds=lifetime_s)
+            id=str(make_code(self._entropy.draw(16))),
+            created_at=now,
+            expires_at=now + timedelta(seconds=lifetime_s),
+            maker=maker,
         )
         self.expiries.of(offer)
         digest = self._vault.digest(code.bytes)
@@ -99,7 +102,7 @@ class Offers:
                 await tx.codes.save_offer(closed)
             await tx.codes.insert_offer(offer, DIALECT, digest, sealed)
             await tx.codes.delete_before(now - timedelta(days=1))
-            await tx.audit.append(AuditEntry(at=now, event="offer.opened", dialect=DIALECT))
+            await tx.audit.append(AuditEntry(at=now, event="offer.opened", dialect=DIALECT, node_id=maker))
         if closed is not None:
             self.update(closed)
         self._current = LiveOffer(offer, digest, pin)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
 
 import msgspec
 
@@ -14,7 +14,7 @@ from meshnode.domain.device_code import DeviceCode
 from meshnode.domain.errors import MeshError
 from meshnode.domain.event import Event
 from meshnode.domain.pairing_code import Secret
-from meshnode.domain.peer import MeshNode
+from meshnode.domain.peer import OPERATOR_LEVEL, MeshNode
 from meshnode.node.counters import Counters
 from meshnode.node.describe_node import SelfDescription
 from meshnode.node.device_tokens import DeviceSession, DeviceTokens, IssuedToken
@@ -23,8 +23,6 @@ from meshnode.node.ports import Clock, Connections
 from meshnode.node.roster import Roster
 from meshnode.node.session import Session
 from meshnode.node.tables import AuditEntry, Transaction
-
-OPERATOR_LEVEL: Final = 2
 
 log = logging.getLogger(__name__)
 
@@ -94,12 +92,12 @@ class PairDevice:
         check_device(self._me.identity.id, claim.id, code.dialect, before, offered_at)
         presented = self._presents(caller, claim.id)
         maker = code.made_by if code.made_by != self._me.identity.id else None
-        if maker is not None:
-            await self._check_operator(tx, maker)
+        if code.opened_by not in (None, self._me.identity.id):
+            await self._check_operator(tx, code.opened_by or "")
             if not presented and before is not None and before.trust_level >= OPERATOR_LEVEL:
                 raise MeshError("identity_mismatch", "that device is an operator; only the owner can pair its id again")
-            if maker == claim.id:  # an operator pairs itself again, and came in as it did
-                maker = before.introduced_by if before is not None else None
+        if maker == claim.id:  # it pairs itself again, and came in as it did
+            maker = before.introduced_by if before is not None else None
         node = admit(
             claim, before, dialect=code.dialect, keeps_level=presented, introduced_by=maker, now=now,
             is_remote=caller.is_remote,

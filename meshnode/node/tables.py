@@ -56,6 +56,7 @@ class StoredAnswer:
     peer_announcement: str
     answered_at: datetime
     is_confirmed: bool = False
+    maker: str | None = None  # the operator that opened the offer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,8 @@ class DeviceUpdate:
     def over(self, row: MeshNode) -> MeshNode:
         """The row with what was said."""
         said = {name: value for name in self.__slots__ if (value := getattr(self, name)) is not None}
+        if "metadata" in said and row.metadata.get("remote"):  # our mark, not the device's word
+            said["metadata"] = {**said["metadata"], "remote": True}
         return replace(row, **said)
 
 

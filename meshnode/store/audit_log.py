@@ -9,8 +9,9 @@ import aiosqlite
 from meshnode.domain.timestamps import format_time, parse_time
 from meshnode.node.tables import AuditEntry
 
-ROWS_MAX: Final = 20_000
+ROWS_MAX: Final = 10_000  # of what strangers can cause, and of all else: the one pushes nothing of the other out
 TRIM_EVERY: Final = 64  # rows; trimming at each one would cost every pairing two trips to the database
+_FAILED: Final = "event IN ('pairing.attempt', 'pairing.bad_pin', 'pairing.refused', 'pairing.requested')"
 
 
 class AuditLog:
@@ -38,7 +39,12 @@ class AuditLog:
             (at, entry.event, entry.node_id, entry.node_name, entry.address, entry.dialect, entry.detail),
         )
         if cursor.lastrowid is not None and cursor.lastrowid % TRIM_EVERY == 0:
-            await self._connection.execute("DELETE FROM audit_log WHERE id <= ?", (cursor.lastrowid - ROWS_MAX,))
+            for kind in (_FAILED, f"NOT {_FAILED}"):
+                await self._connection.execute(
+                    f"DELETE FROM audit_log WHERE {kind} AND id <= "
+                    f"(SELECT id FROM audit_log WHERE {kind} ORDER BY id DESC LIMIT 1 OFFSET ?)",
+                    (ROWS_MAX,),
+                )
 
     async def latest(self, limit: int) -> list[AuditEntry]:
         """The newest entries, newest first."""

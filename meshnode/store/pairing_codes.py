@@ -13,12 +13,13 @@ from meshnode.domain.timestamps import format_time, parse_time
 from meshnode.node.tables import StoredAnswer, StoredOffer
 
 _OFFER: Final = (
-    "SELECT id, state, sealed, pin_attempts, invite_attempts, expires_at, created_at FROM pairing_codes "
+    "SELECT id, state, sealed, device_id, pin_attempts, invite_attempts, expires_at, created_at FROM pairing_codes "
     "WHERE kind = 'offer' AND dialect = ?"
 )
 _ANSWER: Final = (
     "SELECT id, sid, created_at, finish_sha256, finish_answer, peer_id, peer_key, peer_hostname, peer_announcement, "
-    "answered_at, confirmed_at, json_extract(details, '$.remote') AS remote FROM pairing_codes WHERE sid IS NOT NULL"
+    "answered_at, confirmed_at, device_id, json_extract(details, '$.remote') AS remote FROM pairing_codes "
+    "WHERE sid IS NOT NULL"
 )
 _WIPE: Final = "sealed = NULL, code_digest = NULL"
 
@@ -32,6 +33,7 @@ def _decode_offer(row: sqlite3.Row) -> StoredOffer:
             state=OfferState(row["state"]),
             pin_attempts=row["pin_attempts"],
             invite_attempts=row["invite_attempts"],
+            maker=row["device_id"],
         ),
         sealed=row["sealed"],
     )
@@ -51,6 +53,7 @@ def _decode_answer(row: sqlite3.Row) -> StoredAnswer:
         peer_announcement=row["peer_announcement"],
         answered_at=parse_time(row["answered_at"]),
         is_confirmed=row["confirmed_at"] is not None,
+        maker=row["device_id"],
     )
 
 
@@ -68,10 +71,11 @@ class PairingCodes:
     async def insert_offer(self, offer: Offer, dialect: str, code_digest: bytes, sealed: bytes) -> None:
         """A new open offer."""
         await self._connection.execute(
-            "INSERT INTO pairing_codes (id, dialect, kind, format, state, code_digest, sealed, pin_attempts, "
-            "invite_attempts, expires_at, created_at) VALUES (?, ?, 'offer', 'uuid', ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO pairing_codes (id, dialect, kind, format, state, code_digest, sealed, device_id, "
+            "pin_attempts, invite_attempts, expires_at, created_at) "
+            "VALUES (?, ?, 'offer', 'uuid', ?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                offer.id, dialect, offer.state.value, code_digest, sealed, offer.pin_attempts,
+                offer.id, dialect, offer.state.value, code_digest, sealed, offer.maker, offer.pin_attempts,
                 offer.invite_attempts, format_time(offer.expires_at), format_time(offer.created_at),
             ),
         )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final, NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
 from aiohttp import web
@@ -22,7 +23,7 @@ from meshnode.transport.tls_listener import AdmittedHandler
 
 COOKIE: Final = "__Host-meshnode"
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-_FORWARDING: Final = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP")
+_FORWARDING: Final = ("forwarded", "via", "x-real-ip")
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +99,13 @@ class Gate:
             self.on_limited("http", "anonymous")
             raise MeshError("rate_limited", "too many requests without a token", retry_after_s=wait)
 
+    def judge_again(self, session: Session, action: Action) -> Principal:
+        """The caller as of now, after it has kept us waiting. Raises the refusal: it may have lost token or level."""
+        if not self._sessions.is_live(session):
+            raise MeshError("token_expired", "the token is not valid any more")
+        authorise(session.principal, action)
+        return session.principal
+
     # ── who ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _authenticate(
@@ -159,7 +167,10 @@ class Gate:
     def _check_local(self, request: web.Request, peer: str, address: str) -> None:
         """Raise `not_local` or `proxy_not_configured` unless the caller is on our own network."""
         policy = self._policy
-        if any(name in request.headers for name in _FORWARDING) and not _within(peer, policy.trusted_proxies):
+        origin = request.headers.get("Origin")
+        if origin is not None and _is_foreign_page(origin, request.headers.get("Host", ""), policy.own_names()):
+            raise MeshError("bad_origin", "a page of another site is not on the local network, though its browser is")
+        if _is_forwarded(request) and not _within(peer, policy.trusted_proxies):
             raise MeshError("proxy_not_configured", "forwarding headers came from an unknown proxy")
         if not is_local(address, policy.on_link(), policy.allowed_networks):
             raise MeshError("not_local", "pairing is answered on the local network only")
@@ -174,9 +185,33 @@ class Gate:
                 return str(parse_ip(untrusted[-1]))
             except ValueError as error:
                 raise MeshError("proxy_not_configured", "the proxy gives no address for whom it asks") from error
-        if any(name in request.headers for name in _FORWARDING):
+        if _is_forwarded(request):
             raise MeshError("proxy_not_configured", "the proxy does not say for whom it asks")
         return address
+
+
+def _is_forwarded(request: web.Request) -> bool:
+    """Whether somebody says that it passes the request on."""
+    return any(name.startswith("x-forwarded-") or name in _FORWARDING for name in map(str.lower, request.headers))
+
+
+def _is_foreign_page(origin: str, host: str, names: frozenset[str]) -> bool:
+    """Whether a web page sends this that we did not serve. Apps with an Origin of their own kind are none."""
+    try:
+        page = urlsplit(origin.lower())
+        name, _ = page.hostname or "", page.port  # a port that is none raises
+    except ValueError:
+        return True
+    if page.scheme not in ("http", "https"):
+        return origin == "null"  # any page can have that one, in a sandbox
+    if name == "localhost" or name.endswith(".localhost") or name in names:  # apps on a device's own web view; ours
+        return False
+    return name != _name_of(host.lower()) or not _is_own_host(host.lower(), names)
+
+
+def _name_of(host: str) -> str:
+    """A Host header without its port and brackets."""
+    return (host.rsplit(":", 1)[0] if host.rpartition(":")[2].isdigit() else host).strip("[]")
 
 
 def _within(address: str, networks: Iterable[IPNetwork]) -> bool:
@@ -189,9 +224,9 @@ def _within(address: str, networks: Iterable[IPNetwork]) -> bool:
 
 def _is_own_host(host: str, names: frozenset[str]) -> bool:
     """Whether a Host header can be ours: an address (a page can't point one elsewhere), or one of our names."""
-    name = host.rsplit(":", 1)[0] if host.rpartition(":")[2].isdigit() else host
+    name = _name_of(host)
     try:
-        parse_ip(name.strip("[]"))
+        parse_ip(name)
     except ValueError:
         return name in names
     return True

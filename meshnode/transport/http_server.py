@@ -145,7 +145,10 @@ def _answerer(
             if route.body is not None:
                 before = route.body_max or BODY_BEFORE_MAX
                 limit = before if call.principal.role is Role.ANONYMOUS else BODY_AFTER_MAX
+                is_whole = request.content.is_eof()
                 call.body = _decode(request, route, await _read_body(request, limit))
+                if not is_whole and call.session is not None:
+                    call.principal = gate.judge_again(call.session, route.action)
             if isinstance(protocol, AdmittedHandler):
                 protocol.first_request_complete()
             result = await route.answer(call)

@@ -12,7 +12,7 @@ from aiohttp import WSMsgType, web
 
 from meshnode.domain.errors import MeshError, invalid
 from meshnode.domain.principal import authorise
-from meshnode.domain.rate_limit import Rate, next_arrival
+from meshnode.domain.rate_limit import Rate, RateLimiter, next_arrival
 from meshnode.node.authenticate import Sessions
 from meshnode.node.event_stream import EventStream
 from meshnode.node.ports import Clock
@@ -42,6 +42,7 @@ class SocketLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     anonymous_rate: Rate = Rate(60, 60.0, burst=60)  # calls
     known_rate: Rate = Rate(600, 60.0, burst=600)
+    source_rate: Rate = Rate(600, 60.0, burst=150)  # anonymous ones, on all sockets of one source
     first_message_s: float = 10.0  # of a stranger
     anonymous_s: float = 600.0  # in all
     ping_s: float = PING_S
@@ -78,6 +79,7 @@ class RpcServer:
         self._on_closed = on_closed  # of a node's last one
         self._on_limited = on_limited  # as in `Gate`
         self._limits = limits
+        self._sources = RateLimiter(limits.source_rate)
         self._sweeping: asyncio.TimerHandle | None = None
 
     async def serve(self, call: Call) -> web.WebSocketResponse:
@@ -226,6 +228,8 @@ class RpcServer:
         rate = self._limits.anonymous_rate if socket.is_anonymous else self._limits.known_rate
         now = self._clock.monotonic()
         socket.arrival, wait_s = next_arrival(rate, socket.arrival, now)
+        if not wait_s and socket.is_anonymous:  # a new socket brings no new calls
+            wait_s = self._sources.wait_s(socket.call.source, now)
         if wait_s:
             self._on_limited("socket", "anonymous" if socket.is_anonymous else "known")
             socket.strike, is_out = next_arrival(rate, socket.strike, now)

@@ -10,6 +10,7 @@ import pytest
 
 from tests.dialects.conformance import Driver
 from tests.dialects.drivers import ROWS
+from tests.dialects.salita_phone import Phone
 from tests.fakes.local_node import LocalNode
 from tests.fakes.nodes import Nodes, running_nodes
 
@@ -22,6 +23,18 @@ def host(tmp_path: Path) -> Iterator[LocalNode]:
         yield node.start()
     finally:
         node.close()
+
+
+@pytest.fixture
+def node(host: LocalNode) -> LocalNode:
+    """The same, for tests that know no other."""
+    return host
+
+
+@pytest.fixture
+def phone(node: LocalNode) -> Phone:
+    """A phone that has paired with `node`."""
+    return Phone(node).pair()
 
 
 @pytest.fixture

@@ -83,3 +83,8 @@ def start(node: LocalNode) -> dict[str, Any]:
     assert answer.status == 200, answer
     offer: dict[str, Any] = answer.json
     return offer
+
+
+def names_seen(phone: Phone) -> list[str]:
+    """The ids that `nodes` shows to a phone."""
+    return [node["id"] for node in phone.query("{ nodes { id } }").json["data"]["nodes"]]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,17 +14,6 @@ from meshnode.domain.identity import is_node_id
 from tests.dialects.abpa3_app import OFFERS, App, paired, refusal, scan
 from tests.fakes.joiner import Joiner
 from tests.fakes.local_node import LocalNode
-
-
-@pytest.fixture
-def node(tmp_path: Path) -> Iterator[LocalNode]:
-    """A node that is reached over TLS."""
-    made = LocalNode(tmp_path / "node")
-    try:
-        yield made.start()
-    finally:
-        made.close()
-
 
 # ── ids and bodies ─────────────────────────────────────────────────────────────────────────────────────────────────
 

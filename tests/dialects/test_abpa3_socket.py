@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +14,6 @@ from tests.fakes.local_node import LocalNode
 from tests.fakes.nodes import running_nodes, wait_for
 
 FAR = {"X-Forwarded-For": "203.0.113.9"}
-
-
-@pytest.fixture
-def node(tmp_path: Path) -> Iterator[LocalNode]:
-    """A node that is reached over TLS."""
-    made = LocalNode(tmp_path / "node")
-    try:
-        yield made.start()
-    finally:
-        made.close()
 
 
 async def judge(node: LocalNode) -> None:

@@ -265,6 +265,17 @@ def test_a_maker_that_is_no_longer_paired_pairs_nobody_even_if_its_code_stands(n
     assert node.row("late") is None
 
 
+def test_the_owner_makes_codes_in_the_name_of_a_level_1_device(node: LocalNode) -> None:
+    """Its word is not what counts then; who comes in still stands below it, and goes with it."""
+    paired(node, "plain_device", level=1)
+    assert App(node, "newcomer").pair(make_code(node, "plain_device")).status == 200
+    row = node.row("newcomer")
+    assert row is not None
+    assert (row["introduced_by"], row["trust_level"]) == ("plain_device", 1)
+    node.call("POST", "/api/v1/nodes/id:plain_device/revoke")
+    assert node.trust("newcomer") == "revoked"
+
+
 def test_what_a_revoked_maker_introduced_is_revoked_too(node: LocalNode) -> None:
     """And its trust data is shown to nobody any more."""
     maker = paired(node, "maker", 2)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +12,6 @@ from tests.dialects.salita_phone import NODE_IDENTITY, Phone, owner, start
 from tests.fakes.local_node import LocalNode
 
 HOURS_720_S = 720 * 3600
-
-
-@pytest.fixture
-def node(tmp_path: Path) -> Iterator[LocalNode]:
-    """A node whose clock can be stepped."""
-    made = LocalNode(tmp_path / "node")
-    try:
-        yield made.start()
-    finally:
-        made.close()
 
 
 # ── the offer ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -207,5 +196,9 @@ def test_through_a_proxy_the_phone_learns_our_public_url(tmp_path: Path) -> None
         assert (desktop["hostname"], desktop["port"]) == ("home.example", 443)
         shown = node.shown("phone-abc-123")
         assert (shown["hostname"], shown["metadata"]["remote"]) == ("192.168.1.2", True)
+        token = {"Authorization": f"Bearer {answer.json['session_token']}"}
+        update = {"metadata": {"remote": False, "battery": 80}}
+        assert phone.ask("POST", "/api/node/heartbeat", update, X_Forwarded_For="192.168.1.2", **token).status == 200
+        assert node.shown("phone-abc-123")["metadata"] == {"remote": True, "battery": 80}, "the mark is ours"
     finally:
         node.close()

@@ -3,36 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from graphql import get_introspection_query
 
 from meshnode.dialects.salita.graphql import GRAPHQL_JSON
-from tests.dialects.salita_phone import Phone
+from tests.dialects.salita_phone import Phone, names_seen
 from tests.fakes.local_node import LocalNode
-
-
-@pytest.fixture
-def node(tmp_path: Path) -> Iterator[LocalNode]:
-    """A node in this process."""
-    made = LocalNode(tmp_path / "node")
-    try:
-        yield made.start()
-    finally:
-        made.close()
-
-
-@pytest.fixture
-def phone(node: LocalNode) -> Phone:
-    """A paired phone."""
-    return Phone(node).pair()
-
-
-def names_seen(phone: Phone) -> list[str]:
-    """The ids that `nodes` shows."""
-    return [n["id"] for n in phone.query("{ nodes { id } }").json["data"]["nodes"]]
 
 
 def test_strangers_are_refused_before_anything_is_parsed(node: LocalNode) -> None:

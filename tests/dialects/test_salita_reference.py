@@ -5,25 +5,11 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 from uuid import UUID
-
-import pytest
 
 from tests.dialects.salita_phone import Phone, start
 from tests.fakes.local_node import LocalNode
-
-
-@pytest.fixture
-def node(tmp_path: Path) -> Iterator[LocalNode]:
-    """A node whose clock can be stepped."""
-    made = LocalNode(tmp_path / "node")
-    try:
-        yield made.start()
-    finally:
-        made.close()
 
 
 def printed_body(offer: dict[str, str]) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +15,6 @@ from tests.fakes.nodes import wait_for
 from tests.fakes.plain_http import ask_control
 
 HOURS_720_S = 720 * 3600
-
-
-@pytest.fixture
-def node(tmp_path: Path) -> Iterator[LocalNode]:
-    """A node whose clock can be stepped."""
-    made = LocalNode(tmp_path / "node")
-    try:
-        yield made.start()
-    finally:
-        made.close()
 
 
 # ── session and cookie ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -264,7 +253,7 @@ def test_a_node_that_proves_its_key_takes_the_id_from_a_phone(node: LocalNode) -
 
 def test_joining_a_node_takes_its_id_from_a_phone(node: LocalNode, tmp_path: Path) -> None:
     """The same when it is we who join."""
-    host = LocalNode(tmp_path / "host")
+    host = LocalNode(tmp_path / "other")
     try:
         host.start()
         phone = Phone(node, host.id).pair()

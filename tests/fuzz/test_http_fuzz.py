@@ -165,6 +165,7 @@ def test_every_operation_stands_what_is_made_up_for_it(target: Target, name: str
     try:
         admitted = fuzzer.run(fuzzer.operations, WARM_UP, 1)
         assert admitted
+        target.metrics()  # loads a library
         warm = target.rss_bytes
         fuzzer.run(admitted, EXAMPLES * effort, 2)
     finally:

@@ -19,8 +19,9 @@ from meshnode.node.pair_device import Caller
 from tests.dialects.asking import ask_once, bearer, get, open_socket, post
 from tests.dialects.conformance import Device
 from tests.dialects.drivers import DEVICES, Aisopod, Mylzip, Salita
-from tests.fakes.joiner import tls_context
+from tests.fakes.joiner import Joiner, tls_context
 from tests.fakes.local_node import LocalNode
+from tests.fakes.nodes import wait_for
 
 OFFERS = "/api/v1/pairing/offers"
 REQUESTS = "/api/v1/pairing/requests"
@@ -85,7 +86,21 @@ def by_abpa3_offer(host: LocalNode, token: str, node_id: str) -> Callable[[], in
     return lambda: post(host, "/api/pair", body).status
 
 
-WAYS_BY_ID = [by_start, by_salita_offer, by_mylzip_offer, by_approval, by_confirming]
+def by_mesh_offer(host: LocalNode, token: str, node_id: str) -> Callable[[], int]:
+    """By the PIN that the operator saw."""
+    pin = post(host, OFFERS, {}, bearer(token)).json["pin"]
+    joiner = Joiner(host.port, id=node_id)
+
+    def redeem() -> int:
+        for step in (joiner.begin, lambda: joiner.exchange(pin), joiner.finish, joiner.ack):
+            if (status := step().status) != 200:
+                return status
+        return 200
+
+    return redeem
+
+
+WAYS_BY_ID = [by_start, by_salita_offer, by_mylzip_offer, by_approval, by_confirming, by_mesh_offer]
 WAYS = [*WAYS_BY_ID, by_abpa3_offer]
 Way = Callable[[LocalNode, str, str], Callable[[], int]]
 
@@ -233,3 +248,53 @@ def test_guesses_at_a_request_that_wait_together_get_no_further(host: LocalNode)
 
     assert Counter(host.run(all_at_once())) == {"code_unknown": 10, "locked_out": 50}
     assert host.row(device.id) is None
+
+
+# ── held back ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(("end", "status"), [("level 1", b" 403 "), ("paired again", b" 401 ")])
+def test_a_body_held_back_keeps_no_rights(host: LocalNode, end: str, status: bytes) -> None:
+    """Who is judged when its body has come, not when its header did."""
+    driver = Salita(host)
+    device, done = driver.paired()
+    level(host, device, 2)
+    body = b'{"dialect": "mylzip"}'
+    head = (
+        f"POST {OFFERS} HTTP/1.1\r\nHost: {host.address}\r\nContent-Type: application/json\r\n"
+        f"Authorization: Bearer {done.token}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    raw = socket.create_connection(("127.0.0.1", host.port), timeout=10)
+    with tls_context().wrap_socket(raw) as slow:
+        slow.sendall(head.encode() + body[:1])
+        wait_for("the header to be judged", lambda: device.id in host.graph.connections._of_node)
+        if end == "level 1":
+            level(host, device, 1)
+        else:
+            assert driver.paired(device)[1].is_ok
+        slow.sendall(body[1:])
+        assert status in slow.recv(4096)[:16]
+    assert [row for row in host.rows("pairing_codes") if row["dialect"] == "mylzip"] == []
+
+
+def test_forgetting_an_operator_forgets_nobody_it_let_in(host: LocalNode) -> None:
+    """They are revoked: later nobody would know who brought them."""
+    evil, token = operator(host)
+    planted = str(uuid.uuid4())
+    assert by_start(host, token, planted)() == 200
+    host.call("DELETE", f"/api/v1/nodes/id:{evil.id}")
+    assert host.row(evil.id) is None
+    assert host.shown(planted)["trust"] == "revoked"
+
+
+def test_a_joiner_that_has_not_acknowledged_falls_with_who_let_it_in(host: LocalNode) -> None:
+    """Between finish and ack the operator is revoked: the ack makes nobody paired."""
+    evil, token = operator(host)
+    joiner = Joiner(host.port)
+    pin = post(host, OFFERS, {}, bearer(token)).json["pin"]
+    assert joiner.begin().status == joiner.exchange(pin).status == joiner.finish().status == 200
+    ack = joiner.ack_body()
+    revoke(host, evil.id)
+    joiner.post("pair/ack", ack)
+    assert joiner.open_session().status == 401
+    assert host.shown(joiner.id)["trust"] == "revoked"

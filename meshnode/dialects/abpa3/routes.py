@@ -16,12 +16,12 @@ from meshnode.dialects.abpa3.codec import (
     encode_refusal,
 )
 from meshnode.dialects.abpa3.settings import Abpa3Settings
-from meshnode.dialects.contract import Wire, encode_own_identity
+from meshnode.dialects.contract import Wire, caller_of, encode_own_identity
 from meshnode.domain.device import DeviceClaim
 from meshnode.domain.device_code import DeviceCode
 from meshnode.domain.principal import Action, ListenerName
 from meshnode.node.device_codes import CodeRules
-from meshnode.node.pair_device import Caller, TokenRules
+from meshnode.node.pair_device import TokenRules
 from meshnode.node.redeem_code import Redemption
 from meshnode.node.session import Session
 from meshnode.node.tables import NodeTable, Transaction
@@ -54,13 +54,7 @@ def serve_abpa3(use: UseCases, settings: Abpa3Settings) -> Wire:
                 format="uuid",
                 code=body.pair_token.strip().lower(),
                 claim=unique,
-                caller=Caller(
-                    address=call.address,
-                    source=call.source,
-                    listener="plain" if call.listener == "plain" else "public",
-                    session=call.session,
-                    is_remote=call.is_remote,
-                ),
+                caller=caller_of(call),
                 token=TokenRules(prefix=KEY_PREFIX),
             )
         )

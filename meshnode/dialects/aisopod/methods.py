@@ -23,13 +23,12 @@ from meshnode.dialects.aisopod.codec import (
     parse_device_id,
 )
 from meshnode.dialects.aisopod.settings import AisopodSettings
-from meshnode.dialects.contract import encode_own_identity
+from meshnode.dialects.contract import caller_of, encode_own_identity
 from meshnode.domain.device_request import RequestingDevice
 from meshnode.domain.errors import MeshError
 from meshnode.domain.event import Event
 from meshnode.domain.principal import Action, Principal, authorise
 from meshnode.node.device_tokens import DeviceSession
-from meshnode.node.pair_device import Caller
 from meshnode.node.use_cases import UseCases
 from meshnode.transport.rpc_message import encode_notification
 from meshnode.transport.rpc_socket import Method, RpcCall, RpcSocket
@@ -94,13 +93,7 @@ def aisopod_methods(use: UseCases, settings: AisopodSettings, asking: AskingSock
             DIALECT,
             params.pairing_code.strip(),
             device_id,
-            Caller(
-                address=call.address,
-                source=call.source,
-                listener=_listener(call),
-                session=call.session,
-                is_remote=call.socket.call.is_remote,
-            ),
+            caller_of(call.socket.call),
             by_owner=_decider(call.principal, device_id),
             needs_approval=settings.require_approval,
         )

@@ -70,6 +70,7 @@ def encode_node(node: MeshNode) -> dict[str, Any]:
         "capabilities": [{"name": c.name, "version": c.version} for c in node.capabilities],
         "last_seen": None if node.last_seen is None else format_time(node.last_seen),
         "created_at": format_time(node.created_at),
+        "introduced_by": node.introduced_by,
         "paired_at": None if node.paired_at is None else format_time(node.paired_at),
         "revoked_at": None if node.revoked_at is None else format_time(node.revoked_at),
         "revoked_by": node.revoked_by,

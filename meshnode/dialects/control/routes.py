@@ -100,7 +100,7 @@ def serve_control(use: UseCases, _: None) -> Wire:
                     "(a device that asks by itself: `meshnode requests list`)",
                 )
             return await use.openers[body.dialect](body.expires_in, call.principal.node_id)
-        opened = await use.offers.open(body.expires_in or use.offer_s)
+        opened = await use.offers.open(body.expires_in or use.offer_s, call.principal.node_id)
         return {
             "offer_id": opened.offer.id,
             "code": str(UUID(bytes=opened.code)),

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from meshnode.dialects.contract import Wire, encode_own_identity
+from meshnode.dialects.contract import Wire, caller_of, encode_own_identity
 from meshnode.dialects.mylzip.codec import (
     BODY_MAX,
     DECODERS,
@@ -38,7 +38,7 @@ from meshnode.domain.principal import Action, Principal, Role
 from meshnode.domain.timestamps import format_time
 from meshnode.domain.untrusted_text import clean_text
 from meshnode.node.device_codes import CodeRules, OpenedCode
-from meshnode.node.pair_device import Admitted, Caller
+from meshnode.node.pair_device import Admitted
 from meshnode.node.redeem_code import Redemption
 from meshnode.node.tables import Transaction, TrustRelationship
 from meshnode.node.use_cases import UseCases
@@ -63,7 +63,10 @@ def serve_mylzip(use: UseCases, settings: MylzipSettings) -> Wire:
         limits.count_code(device_id, code_format)
         async with use.store.read() as tx:
             row = await tx.nodes.get(device_id)
-        details = {"device_id": device_id, "device_type": body.device_type, "device_version": body.device_version}
+        details: dict[str, Any] = {
+            "device_id": device_id, "device_type": body.device_type, "device_version": body.device_version,
+            "by_owner": call.principal.role is Role.OWNER,
+        }  # fmt: skip
         opened = await open_code(code_format, lifetime_s, row, details)
         return CodeMade(
             pairing_code=str(opened.text),
@@ -138,13 +141,7 @@ def serve_mylzip(use: UseCases, settings: MylzipSettings) -> Wire:
                     format=code.format,
                     code=code.text,
                     claim=claim_of,
-                    caller=Caller(
-                        address=call.address,
-                        source=call.source,
-                        listener="plain" if call.listener == "plain" else "public",
-                        session=call.session,
-                        is_remote=call.is_remote,
-                    ),
+                    caller=caller_of(call),
                     within=leave_trust,
                 )
             )

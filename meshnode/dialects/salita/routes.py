@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 from aiohttp import web
 
-from meshnode.dialects.contract import Wire, encode_own_identity
+from meshnode.dialects.contract import Wire, caller_of, encode_own_identity
 from meshnode.dialects.salita.codec import (
     DECODERS,
     DesktopNode,
@@ -41,7 +41,7 @@ from meshnode.domain.principal import Action, Role
 from meshnode.domain.timestamps import format_time
 from meshnode.node.device_codes import CodeRules
 from meshnode.node.device_tokens import DeviceSession
-from meshnode.node.pair_device import Caller, TokenRules
+from meshnode.node.pair_device import TokenRules
 from meshnode.node.redeem_code import Redemption
 from meshnode.node.update_device import DeviceUpdate
 from meshnode.node.use_cases import UseCases
@@ -87,13 +87,7 @@ def serve_salita(use: UseCases, settings: SalitaSettings) -> Wire:
             pin=parse_pin(body.pin),
             linking_code=parse_linking_code(body.linking_code),
             claim=decode_claim(body.node_identity, call.address),
-            caller=Caller(
-                address=call.address,
-                source=call.source,
-                listener="plain" if call.listener == "plain" else "public",
-                session=call.session,
-                is_remote=call.is_remote,
-            ),
+            caller=caller_of(call),
             token=session,
         )
         done = await use.redeeming.redeem(asked)

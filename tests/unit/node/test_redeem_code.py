@@ -222,6 +222,16 @@ async def operator(core: BareNode, node_id: str = "maker") -> str:
     return token
 
 
+async def introduce(core: BareNode, maker: str | None, device: str) -> str:
+    """`device` pairs by a code that `maker` made while it was an operator; its token."""
+    if maker is not None:
+        await core.set_level(maker, 2)
+    done = await core.redeem(await core.open(maker=maker), device)
+    if maker is not None:
+        await core.set_level(maker, 1)
+    return str(done.admitted.token)
+
+
 async def test_who_comes_by_a_devices_code_is_introduced_by_it(core: BareNode) -> None:
     """At level 1; by our own id it is us."""
     await operator(core)
@@ -247,7 +257,8 @@ async def test_revoking_ends_what_was_introduced_too(core: BareNode) -> None:
     await operator(core)
     tokens = {}
     for device, maker in (("a", "maker"), ("b", "a"), ("c", "b"), ("other", None)):
-        tokens[device] = str((await core.redeem(await core.open(maker=maker), device)).admitted.token)
+        tokens[device] = await introduce(core, maker, device)
+    await core.set_level("c", 2)
     code = await core.open(maker="c")
     await core.revoke("maker")
     assert {d: core.row(d).trust for d in ("maker", *tokens)} == {
@@ -267,11 +278,11 @@ async def test_revoking_ends_what_was_introduced_too(core: BareNode) -> None:
 async def test_keep_introduced_spares_them(core: BareNode) -> None:
     """And so does a device that leaves by itself."""
     await operator(core)
-    token = str((await core.redeem(await core.open(maker="maker"), "a")).admitted.token)
+    token = await introduce(core, "maker", "a")
     await core.revoke("maker", keeps_introduced=True)
     assert core.row("maker").trust == "revoked"
     assert core.session(token).principal.node_id == "a"
-    await core.redeem(await core.open(maker="a"), "b")
+    await introduce(core, "a", "b")
     await core.use.nodes.revoke_itself(Principal(Role.DEVICE, "a", 1))
     assert (core.row("a").trust, core.row("b").trust) == ("revoked", "paired")
 
@@ -279,7 +290,7 @@ async def test_keep_introduced_spares_them(core: BareNode) -> None:
 async def test_a_circle_of_introductions_ends(core: BareNode) -> None:
     """Each once."""
     for device, maker in (("a", None), ("b", "a"), ("a", "b")):
-        await core.redeem(await core.open(maker=maker), device)
+        await introduce(core, maker, device)
     assert [row.id for row in await core.use.nodes.revoke(OWNER, "a")] == ["a", "b"]
 
 
@@ -287,7 +298,7 @@ async def test_an_operator_ends_nobody_of_its_own_level_by_the_way(core: BareNod
     """What the revoked device introduced, and the owner raised since, stays; so does the operator itself."""
     await core.pair("maker")
     for device in ("raised", "low"):
-        await core.redeem(await core.open(maker="maker"), device)
+        await introduce(core, "maker", device)
     await core.set_level("raised", 2)
     revoked = await core.use.nodes.revoke(Principal(Role.DEVICE, "raised", 2), "maker")
     assert [row.id for row in revoked] == ["maker", "low"]
