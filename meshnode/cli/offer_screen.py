@@ -37,7 +37,8 @@ def sight_of(offer: dict[str, Any]) -> Sight:
         return Sight(text, None, where, ("Scan it with the app.\nThe code works once.\n\n",))
     if "linking_code" in offer:
         facts = (("PIN", format_pin(offer["pin"])), ("Linking code", offer["linking_code"]))
-        return Sight(offer["url"], offer["url"], facts, ("Scan with salita's app on the phone,\ntype the PIN there.\n\n",))
+        how_to = ("Scan with salita's app on the phone,\ntype the PIN there.\n\n",)
+        return Sight(offer["url"], offer["url"], facts, how_to)
     if "url" in offer:
         how = (
             "On the other machine:\n", ("  meshnode join\n\n", "bold"),
