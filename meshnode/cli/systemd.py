@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import shutil
 import subprocess
@@ -204,7 +205,7 @@ def _own_data() -> Path:
 
 def _linger() -> bool:
     """Run without a login, from boot on; whether that is so."""
-    name = Path.home().owner()
+    name = pwd.getpwuid(os.geteuid()).pw_name
     if (_LINGERING / name).exists():
         return True
     done = subprocess.run(["loginctl", "enable-linger"], check=False, capture_output=True, text=True)

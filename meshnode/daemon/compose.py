@@ -248,13 +248,13 @@ def compose(
     if config.listen.plain is not None:
         plain_app, plain_gate = build_app("plain", routes, sessions, policy)
         plain_gate.on_limited = counters.limited
-        plain = Listener(plain_app, Admission(), connections, None)
+        plain = Listener(plain_app, Admission(), connections, None, addresses.on_link)
     return Graph(
         use=use,
         roster=roster,
         sweeper=sweeper,
         http=http,
-        public=Listener(public_app, Admission(), connections, contexts),
+        public=Listener(public_app, Admission(), connections, contexts, addresses.on_link),
         control=Listener(control_app, Admission(per_source=64, in_all=64), connections, None),
         plain=plain,
         control_gate=gate,

@@ -68,7 +68,7 @@ def report_to_systemd(use: UseCases, environ: Mapping[str, str] = os.environ) ->
 
 async def feed_watchdog(store: Store, limit_s: float, environ: Mapping[str, str] = os.environ) -> None:
     """A sign of life until cancelled, each after the writer has answered; a refusal is an answer, silence is none."""
-    # faulthandler.enable()  # the watchdog's SIGABRT then says in the journal where each thread hung
+    faulthandler.enable()  # the watchdog's SIGABRT then says in the journal where each thread hung
     while True:
         try:
             async with store.write(durable=False):

@@ -54,6 +54,7 @@ class MulticastEvidence(msgspec.Struct, frozen=True, kw_only=True):
     heard: tuple[str, ...] = ()  # others' addresses, heard by multicast
     answered: tuple[str, ...] = ()  # others that answered the question, so they heard it
     error: str = ""  # why nothing could be tried at all
+    untried: str = ""  # why it was not tried, though it may work
 
 
 class Neighbour(msgspec.Struct, frozen=True):
@@ -82,6 +83,12 @@ def judge_multicast(
         what = f"mDNS can't be used here: {evidence.error}"
         return [
             Finding(stage=stage, verdict="failure", detail=what, cause="no_multicast", fix=fix)
+            for stage in ("multicast_out", "multicast_in")
+        ]
+    if evidence.untried:
+        seen = f"in sight: {_some(sighted)}" if sighted else evidence.untried
+        return [
+            Finding(stage=stage, verdict="ok" if sighted else "none", detail=seen)
             for stage in ("multicast_out", "multicast_in")
         ]
     near = [n for n in neighbours if n.answers]

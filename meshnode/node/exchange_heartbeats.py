@@ -13,7 +13,7 @@ from meshnode.domain.errors import MeshError
 from meshnode.domain.heartbeat import Heartbeat
 from meshnode.domain.source_address import IPNetwork
 from meshnode.node.answer_heartbeat import AnswerHeartbeat
-from meshnode.node.describe_node import RAISE_EVERY_S, SelfDescription
+from meshnode.node.describe_node import SelfDescription
 from meshnode.node.join_peer import JoinPeer
 from meshnode.node.learn_announcement import LearnAnnouncement
 from meshnode.node.link import Link
@@ -250,9 +250,7 @@ class ExchangeHeartbeats:
         if link.epoch != self._me.epoch:
             link.epoch, link.sequence = self._me.epoch, 0
         link.token = answer.token
-        is_behind = self._opening.is_behind(answer)  # our epoch was raised too short a while ago
-        lasts_s = RAISE_EVERY_S if is_behind else answer.expires_in_s - RENEW_S
-        link.token_until = self._clock.monotonic() + lasts_s
+        link.token_until = self._clock.monotonic() + answer.expires_in_s - RENEW_S
         link.known_sha256 = answer.known_sha256
         if link.node_id in self._joining.pending:  # opening a session confirms too
             await self._joining.settle(link.node_id)

@@ -25,15 +25,12 @@ class OpenSession:
         restored node, or one whose clock was once wrong, comes back by itself.
         """
         answer = await self._ask(to)
-        if self.is_behind(answer) and await self._me.raise_epoch(answer.epoch_held):
-            answer = await self._ask(to)
-        return answer
-
-    def is_behind(self, answer: SessionAnswer) -> bool:
-        """Whether the peer holds a later announcement of ours than ours: what we say does not count there."""
         me = self._me
         held, own = (answer.epoch_held, answer.revision_held), (me.epoch, me.revision)
-        return held > own or (held == own and answer.known_sha256 not in (None, me.sha256))
+        is_behind = held > own or (held == own and answer.known_sha256 not in (None, me.sha256))
+        if is_behind and await me.raise_epoch(answer.epoch_held):
+            answer = await self._ask(to)
+        return answer
 
     async def _ask(self, to: Destination) -> SessionAnswer:
         me = self._me

@@ -75,7 +75,7 @@ class SweepLiveness:
         verdict = judge(silent, entry.interval_s)
         rank = ("online", "stale", "offline")
         if rank.index(verdict) > rank.index(entry.status):
-            held_s = doubt_ends_s(silent, entry.interval_s) if verdict == "stale" and entry.is_peer else 0.0
+            held_s = doubt_ends_s(silent, entry.interval_s) if entry.is_peer else 0.0  # none is left once offline
             if held_s > 0 and self._doubts_self(now):
                 return held_s
             entry.status = verdict

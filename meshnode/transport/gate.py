@@ -92,9 +92,13 @@ class Gate:
             request.protocol.authenticated(principal.node_id)
         return Admitted(principal, session, address, address != direct, far if self._policy.lan_only else None, far)
 
+    def source_of(self, address: str) -> str:
+        """What limits count this caller by."""
+        return source_key(address, self._policy.on_link())
+
     def _limit(self, address: str) -> None:
         """Count a request without a good token. Raises `rate_limited`."""
-        wait = self._limiter.wait_s(source_key(address), asyncio.get_running_loop().time())
+        wait = self._limiter.wait_s(self.source_of(address), asyncio.get_running_loop().time())
         if wait:
             self.on_limited("http", "anonymous")
             raise MeshError("rate_limited", "too many requests without a token", retry_after_s=wait)

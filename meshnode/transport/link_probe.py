@@ -59,9 +59,11 @@ async def probe_multicast(own: Sequence[str], question_id: int) -> MulticastEvid
     Asked twice over: from a port of its own, so that whoever hears answers to us alone (they hear us); and from
     5353, so that the answer goes to all (we hear them).
     """
+    if not own:
+        return MulticastEvidence(error="no network interface is up")
     own = [address for address in own if ":" not in address]
     if not own:
-        return MulticastEvidence(error="no IPv4 address to send from")
+        return MulticastEvidence(untried="this machine has IPv6 addresses only, and IPv4 is what is tried")
     by_group: dict[str, None] = {}
     answers: dict[str, None] = {}
     refused: dict[str, str] = {}

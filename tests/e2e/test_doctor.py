@@ -179,5 +179,6 @@ def test_join_that_sees_nobody_says_why(lab: Lab, hosts: Hosts) -> None:
     assert "nftables does not let UDP 5353 (mDNS) in" in joined.stderr
     assert OPEN_MDNS in joined.stderr
     assert "nobody_found" in joined.stderr
-    assert [trouble["code"] for trouble in a.api("node")["degraded"]] == ["no_multicast"]
+    (degraded,) = eventually(lambda: a.api("node")["degraded"], "no_multicast is not told")
+    assert (degraded["code"], "not even our own" in degraded["detail"]) == ("no_multicast", True)
     assert b.api("node")["degraded"] == []

@@ -96,17 +96,49 @@ def test_two_paired_nodes_swap_their_addresses(lab: Lab, hosts: Hosts) -> None:
         assert '"exception"' not in machine.log.read_text()
 
 
+def plug(lab: Lab, host: str, address: str) -> None:
+    """A second interface, eth1, on the same switch."""
+    made = ("link", "add", f"p{host}2", "type", "veth", "peer", "name", "eth1", "netns", lab.namespace(host))
+    for argv in (made, ("link", "set", f"p{host}2", "master", "br0", "up")):
+        lab.run_on_switch("ip", *argv)
+    ip(lab, host, "addr", "add", address, "brd", "+", "dev", "eth1")
+    ip(lab, host, "link", "set", "eth1", "up")
+
+
+def test_mdns_speaks_on_an_interface_that_appears_beside_another(lab: Lab, hosts: Hosts) -> None:
+    """The first leads nowhere (its cable is pulled); the second is on another network, which both nodes are on."""
+    without_ipv6(lab)
+    ip(lab, "a", "addr", "add", "10.78.0.1/24", "dev", "eth0")
+    lab.link("b", up=False)
+    a, b = hosts["a"].start(), hosts["b"].start()
+    eventually(lambda: b.ask("status")["degraded"] == [], "mDNS does not run")
+    plug(lab, "b", "10.78.0.2/24")
+    for one, other in ((a, b), (b, a)):
+        eventually(lambda: other.id in {n["id"] for n in one.api("discovered")["nodes"]}, "not in sight")  # noqa: B023
+
+
+def test_mdns_survives_an_interface_that_is_replaced(lab: Lab, hosts: Hosts) -> None:
+    """Unplugged and plugged in again with the same address before anybody looked: who comes later is still seen."""
+    without_ipv6(lab)
+    lab.link("b", up=False)
+    plug(lab, "b", "10.78.0.2/24")
+    ip(lab, "a", "addr", "add", "10.78.0.1/24", "dev", "eth0")
+    b = hosts["b"].start()
+    eventually(lambda: b.ask("status")["degraded"] == [], "mDNS does not run")
+    lab.run_on_switch("ip", "link", "del", "pb2")
+    plug(lab, "b", "10.78.0.2/24")
+    a = hosts["a"].start()
+    for one, other in ((a, b), (b, a)):
+        eventually(lambda: other.id in {n["id"] for n in one.api("discovered")["nodes"]}, "not in sight")  # noqa: B023
+
+
 def test_an_interface_that_appears_later_is_used(lab: Lab, hosts: Hosts) -> None:
     """Started without any, the node says so; plugged in, it is seen by mDNS, can be joined, and all is well."""
     without_ipv6(lab)
     ip(lab, "b", "addr", "flush", "dev", "eth0")
     a, b = hosts["a"].start(), hosts["b"].start()
     eventually(lambda: [d["code"] for d in b.ask("status")["degraded"]] == ["no_multicast"], "not said to be degraded")
-    plugged = ("link", "add", "pb2", "type", "veth", "peer", "name", "eth1", "netns", lab.namespace("b"))
-    for argv in (plugged, ("link", "set", "pb2", "master", "br0", "up")):
-        lab.run_on_switch("ip", *argv)
-    ip(lab, "b", "addr", "add", "10.77.0.50/24", "brd", "+", "dev", "eth1")
-    ip(lab, "b", "link", "set", "eth1", "up")
+    plug(lab, "b", "10.77.0.50/24")
 
     def found(of: Machine, seen: Machine) -> list[str]:
         return [node["host"] for node in of.api("discovered")["nodes"] if node["id"] == seen.id]

@@ -89,12 +89,13 @@ def test_a_failed_upgrade_leaves_what_was_there(built: Path, monkeypatch: pytest
     assert [path.name for path in built.parent.iterdir()] == [built.name]
 
 
-def test_a_power_cut_during_an_upgrade_is_healed(built: Path) -> None:
-    """Between the two renames the old one lies beside; the next attempt begins by putting it back."""
-    former = built.with_name(f".{built.name}.old")
-    built.rename(former)
+def test_a_power_cut_during_an_upgrade_is_healed(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the two renames the old one lies beside; the next attempt, even a failing one, puts it back first."""
+    built.rename(built.with_name(f".{built.name}.old"))
     (built.with_name(f".{built.name}.new")).mkdir()
-    build_environment(built)
+    monkeypatch.setattr(own_environment, "_WORKS", "raise SystemExit('no luck')")
+    with pytest.raises(MeshError, match="no luck"):
+        build_environment(built)
     assert is_environment(built)
     assert [path.name for path in built.parent.iterdir()] == [built.name]
 

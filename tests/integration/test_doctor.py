@@ -51,8 +51,13 @@ def test_a_reachable_peer_is_well(pair: tuple[LocalNode, LocalNode]) -> None:
 
 
 def test_the_short_look_leaves_peers_out(pair: tuple[LocalNode, LocalNode]) -> None:
-    """As `join` asks for it."""
-    assert diagnose(pair[0], "?stages=network").keys() == NETWORK
+    """As `join` asks for it: nobody is called, or a wrong pin would be proven anew."""
+    a, b = pair
+    entry = a.graph.roster.get(b.id)
+    assert entry is not None
+    entry.set_row(dataclasses.replace(entry.node, tls_sha256=bytes(32)))
+    assert diagnose(a, "?stages=network").keys() == NETWORK
+    assert entry.node.tls_sha256 == bytes(32)
 
 
 def test_a_peer_that_was_ended_is_told_from_one_that_removed_us(pair: tuple[LocalNode, LocalNode]) -> None:
@@ -233,6 +238,10 @@ def test_identity_and_database_are_judged_on_disk(host: LocalNode) -> None:
     identity.write_bytes(kept[:-20])
     assert check_identity(host.data).cause == "bad_identity"
     identity.write_bytes(kept)
+    with database.open("r+b") as file:
+        file.seek(36)  # how many pages are free
+        file.write(b"\0\0\0\5")
+    assert "is damaged" in check_database(host.data).detail
     with database.open("r+b") as file:
         os.ftruncate(file.fileno(), database.stat().st_size // 2)
     assert check_database(host.data).cause == "bad_database"

@@ -18,7 +18,7 @@ EARLY_S = 1.2  # a heartbeat comes on the grid second before
 
 @pytest.fixture
 def two(nodes: Nodes) -> tuple[Node, Node]:
-    """Two paired processes with real intervals; a few heartbeats have passed."""
+    """Two paired processes with real intervals."""
     a, b = (nodes.start(MESHNODE_HEARTBEAT__INTERVAL_S=str(I_S)) for _ in range(2))
     pair(a, b)
     return a, b

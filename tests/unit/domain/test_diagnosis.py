@@ -91,6 +91,13 @@ def test_multicast_that_the_system_refuses_is_named_by_interface() -> None:
     assert {f.cause for f in judge_multicast(MulticastEvidence(error="no socket"), [], [])} == {"no_multicast"}
 
 
+def test_multicast_that_was_not_tried_is_judged_by_who_is_in_sight() -> None:
+    """On a link with IPv6 alone."""
+    untried = MulticastEvidence(untried="IPv6 only")
+    assert [f.verdict for f in judge_multicast(untried, [], [NEAR])] == ["none", "none"]
+    assert [f.verdict for f in judge_multicast(untried, ["desk"], [NEAR])] == ["ok", "ok"]
+
+
 @pytest.mark.parametrize(
     ("seen", "neighbours", "router", "verdict", "cause"),
     [

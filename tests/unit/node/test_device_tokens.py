@@ -105,6 +105,9 @@ async def test_a_clock_set_back_makes_no_running_session_longer(core: BareNode) 
     assert core.use.tokens.is_live(core.session(token))
     core.clock.advance(10 * HOUR)
     assert is_dead(core, token)
+    await core.use.tokens.flush()
+    await core.restart()
+    assert is_dead(core, token)
 
 
 @pytest.mark.parametrize("asleep", [False, True])

@@ -114,6 +114,21 @@ def test_when_most_of_three_fall_silent_our_interfaces_are_looked_at_first(
     assert status_of(*well) == ["online"] * alive
 
 
+def test_one_outage_is_one_look(sweep: Sweep) -> None:
+    """The last heartbeats before it came at different times, so the verdicts are due one after the other."""
+    entries = []
+    for name in ("a", "b", "c", "d"):
+        entries += sweep.add(name)
+        sweep.run(3)
+    sweep.run(3.5 * I_S - 12 - EPSILON_S)
+    assert set(status_of(*entries)) == {"online"}
+    assert sweep.looks == 1
+    sweep.run(2 * EPSILON_S)
+    assert status_of(*entries) == ["stale", "online", "online", "online"]
+    sweep.run(9)
+    assert set(status_of(*entries)) == {"stale"}
+
+
 def test_a_doubt_never_delays_offline(sweep: Sweep) -> None:
     """That is due 6 intervals after the last word, as ever."""
     entries = sweep.add("a", "b", "c")

@@ -46,9 +46,11 @@ async def test_a_question_on_loopback_is_heard_by_ourselves() -> None:
     assert seen.heard == ()
 
 
-async def test_without_an_address_to_send_from_nothing_is_tried() -> None:
-    """IPv6 alone is no way to send to the IPv4 group."""
-    assert (await probe_multicast(["fe80::1"], 77)).error == "no IPv4 address to send from"
+async def test_without_an_ipv4_address_nothing_is_tried() -> None:
+    """No interface is an error; IPv6 alone is not, mDNS may work there."""
+    assert (await probe_multicast([], 77)).error == "no network interface is up"
+    seen = await probe_multicast(["fe80::1"], 77)
+    assert (seen.error, bool(seen.untried)) == ("", True)
 
 
 async def test_an_address_that_is_not_ours_is_refused_by_name() -> None:
