@@ -10,6 +10,7 @@ from typing import Any, Final
 import click
 
 from meshnode import __version__
+from meshnode.cli.platforms import refusal
 from meshnode.cli.render import as_typed
 from meshnode.domain.errors import MeshError
 
@@ -28,6 +29,8 @@ _COMMANDS: Final = {  # name → module, attribute
     "doctor": ("doctor", "doctor"),
     "config": ("settings", "config"),
     "paths": ("settings", "paths"),
+    "backup": ("backup", "backup"),
+    "restore": ("backup", "restore"),
     "service": ("systemd", "service"),
     "demo": ("demo", "demo"),
 }
@@ -76,6 +79,9 @@ def cli(ctx: click.Context, data_dir: str | None) -> None:
 
 def main() -> None:
     """Run a command; every failure is a sentence and an exit code, never a traceback."""
+    if why := refusal(sys.platform):
+        click.echo(f"Error: {why}", err=True)
+        sys.exit(78)
     try:
         result: Any = cli.main(standalone_mode=False)
         code = result if isinstance(result, int) else 0

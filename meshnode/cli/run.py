@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from meshnode.cli.platforms import advice
 from meshnode.cli.render import as_typed
 from meshnode.config import data_directory, load_config
 
@@ -39,6 +40,8 @@ def run(ctx: click.Context, listen: tuple[str, ...], control_port: int | None, n
         "mdns.enabled": False if no_mdns else None,
     }
     loaded = load_config(flags)
+    if said := advice(sys.platform, os.uname().release, is_android=hasattr(sys, "getandroidapilevel")):
+        logging.getLogger("meshnode").info("%s", said)
 
     def on_ready(started: Started) -> None:
         if sys.stdout.isatty():

@@ -11,7 +11,7 @@ from meshnode.domain.announcement import PROTOCOLS
 from meshnode.domain.capability import capability_hash
 from meshnode.domain.event import Event
 from meshnode.node.use_cases import UseCases
-from meshnode.transport.interfaces import OwnAddresses
+from meshnode.transport.interfaces import OwnAddresses, why_not_listed
 from meshnode.transport.txt_record import TxtRecord
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ async def advertise(use: UseCases, addresses: OwnAddresses, looked: asyncio.Even
             if interfaces:
                 await _advertise(use, addresses, looked)
                 continue
-            _degrade(use, "no network interface is up")
+            _degrade(use, why_not_listed() or "no network interface is up")
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever mDNS meets, the node runs on and says so

@@ -172,6 +172,7 @@ def compose(
     sessions.on_device = device_seen
     bus.react(events.take)
     discovery.on_sighting = sighted
+    database.on_trouble, database.on_mended = status.store_refuses, status.store_accepts
     sweeper.on_woken = sweeper.look = heartbeats.all_now
 
     def invite_url(code: bytes, link: str | None = None) -> str:
@@ -236,7 +237,7 @@ def compose(
         limits=SocketLimits(source_rate=policy.anonymous_rate),
     )
     socket = Route(method="GET", path="/ws", action=Action.CONNECT, answer=rpc.serve, listeners=EVERYWHERE)
-    routes = [socket, metrics_route(counters, roster, connections, __version__)]
+    routes = [socket, metrics_route(counters, roster, connections, status, __version__)]
     routes += [route for wire in wires.values() for route in wire.routes]
     routes.append(openapi_route(routes, __version__))
     contexts = TlsContexts(Path(tls.path), tls.sha256)

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-import orjson
 
 from meshnode.config import Config
 from meshnode.daemon.advertise import advertise
@@ -29,6 +28,7 @@ from meshnode.dialects.contract import Service
 from meshnode.domain.errors import MeshError
 from meshnode.domain.identity import Identity
 from meshnode.domain.invite import format_host, parse_host_port
+from meshnode.domain.json_text import dump_json
 from meshnode.node.ports import Clock
 from meshnode.store.atomic_file import write_private
 from meshnode.store.database import Database
@@ -100,7 +100,7 @@ async def _run(
         control_url = f"http://{CONTROL_HOST}:{control_port}"
         use.status.listeners[:0] = [f"https://{format_host(host)}:{port}" for host, port in names]
         control = {"url": control_url, "token": str(graph.owner_token)}
-        write_private(data.path / CONTROL_FILE, orjson.dumps(control))
+        write_private(data.path / CONTROL_FILE, dump_json(control))
         use.status.is_ready = True
         sd_notify("READY=1")
         on_ready(
@@ -250,15 +250,17 @@ async def _keep_house(graph: Graph) -> None:
     while True:
         await asyncio.sleep(HOUSEKEEPING_S)
         try:
+            async with use.store.write():  # mends it, if the disk has come back
+                pass
             await use.offers.expire()
             await use.codes.expire("offer")
             await use.tokens.flush()
             await use.confirmations.sweep()
             if graph.sweeper.is_failing:
                 raise MeshError("database_error", "heartbeats can't be written; they are kept in memory")
-            use.status.recover("database_error")
+            use.status.store_accepts()
         except MeshError as error:
-            use.status.degrade("database_error", error.detail)
+            use.status.store_refuses(error)
 
 
 def _bind_public(config: Config) -> list[socket.socket]:

@@ -194,20 +194,31 @@ def reset_identity(path: Path) -> list[Path]:
         return []
     lock = _lock(path)
     try:
-        database = path / DATABASE_FILE
-        if database.exists():
-            try:  # fold the write-ahead log into the file that is kept
-                connection = sqlite3.connect(database)
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-                connection.close()
-            except sqlite3.DatabaseError as error:
-                log.warning("%s is damaged (%s); kept as it is", database, error)
-        kept = [set_aside(path / name) for name in (IDENTITY_FILE, DATABASE_FILE, EPOCH_FILE, TLS_FILE)]
-        for suffix in ("-wal", "-shm"):
-            (path / f"{DATABASE_FILE}{suffix}").unlink(missing_ok=True)
-        return [file for file in kept if file is not None]
+        return set_node_aside(path)
     finally:
         lock.release()
+
+
+def lock_directory(path: Path) -> DataLock:
+    """Lock a directory that need not exist yet. Raises `identity_locked`, `bad_config`."""
+    _make_private_directory(path)
+    return _lock(path)
+
+
+def set_node_aside(path: Path) -> list[Path]:
+    """Rename identity, database, epoch and certificate to `.bak`, the identity first; the lock is held."""
+    database = path / DATABASE_FILE
+    if database.exists():
+        try:  # fold the write-ahead log into the file that is kept
+            connection = sqlite3.connect(database)
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            connection.close()
+        except sqlite3.DatabaseError as error:
+            log.warning("%s is damaged (%s); kept as it is", database, error)
+    kept = [set_aside(path / name) for name in (IDENTITY_FILE, DATABASE_FILE, EPOCH_FILE, TLS_FILE)]
+    for suffix in ("-wal", "-shm"):
+        (path / f"{DATABASE_FILE}{suffix}").unlink(missing_ok=True)
+    return [file for file in kept if file is not None]
 
 
 def running_control(path: Path) -> tuple[str, str] | None:

@@ -50,6 +50,7 @@ CODES: Final[dict[str, Code]] = {
     "request_timeout": Code(408, 75, "send the whole request within five seconds"),
     "internal_error": Code(500, 1, "look at the node's log; please report it"),
     "database_error": Code(503, 75, "check the disk of that node; `meshnode status` there says more"),
+    "disk_full": Code(503, 75, "free some space on that node's disk; it goes on by itself then"),
     "starting": Code(503, 75, "try again in a second"),
     # met by the calling side only, never sent
     "unreachable": Code(502, 1, "check that the node runs, its address and its firewall (TCP port 6969)"),
@@ -65,17 +66,25 @@ CODES: Final[dict[str, Code]] = {
     "bad_identity": Code(500, 78, "restore the named file from a backup, or `meshnode identity reset --yes`"),
     "bad_database": Code(500, 78, "restore the database from a backup, or upgrade meshnode"),
     "bad_config": Code(500, 78, "correct the named setting"),
+    "bad_backup": Code(500, 78, "use another backup, or a newer meshnode"),
+    "bad_passphrase": Code(403, 77, "try the passphrase again, or another copy of the file"),
+    "identity_exists": Code(409, 1, "choose another --data-dir, or `--force`, which keeps what is there as .bak"),
+    "node_answers": Code(409, 75, "stop that node for good first; `--force` restores all the same"),
     "no_systemd": Code(503, 1, "start the node yourself: `meshnode run`"),
     "needs_root": Code(403, 77, "use sudo, or `meshnode service install --user` for a node of your own"),
     "install_failed": Code(500, 1, "correct what is named and run the command again; it goes on where it stopped"),
     "usage": Code(400, 2, "see --help"),
 }  # fmt: skip
 
+# The store refuses; what lives in memory goes on.
+OF_THE_STORE: Final = frozenset({"database_error", "disk_full"})
+
 # What the calling side says of its own situation: another node's answer with one of these is no answer.
 NEVER_SENT: Final = frozenset(
     {"unreachable", "bad_answer", "certificate_mismatch", "wrong_node_at_address", "nobody_found"}
     | {"no_daemon", "daemon_unreadable", "identity_locked", "port_in_use"}
-    | {"bad_identity", "bad_database", "bad_config", "no_systemd", "needs_root", "install_failed", "usage"}
+    | {"bad_identity", "bad_database", "bad_config", "bad_backup", "bad_passphrase", "identity_exists", "node_answers"}
+    | {"no_systemd", "needs_root", "install_failed", "usage"}
 )
 
 

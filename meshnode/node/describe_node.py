@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 import msgspec
@@ -148,7 +149,8 @@ class SelfDescription:
         async with self._store.write() as tx:
             signed = await self._sign(tx, await tx.nodes.get(self.identity.id), above + 1)
         self._take(signed)
-        self._save_epoch(self.epoch)
+        with suppress(OSError):  # a copy; the database has it
+            self._save_epoch(self.epoch)
         self._raised_to = self.epoch
         if self._overtaken >= OVERTAKEN_MAX:
             log.warning("another machine uses this node's identity: one of the two is a copy")

@@ -12,10 +12,10 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
-import orjson
 
 from meshnode.domain.errors import invalid
 from meshnode.domain.event import Event
+from meshnode.domain.json_text import Encoded, dump_json
 from meshnode.domain.principal import Principal, Role
 from meshnode.domain.timestamps import format_time
 from meshnode.domain.topic import TOPICS_MAX, check_reader, level_to_read, parse_app_topic, parse_pattern, patterns_of
@@ -112,12 +112,12 @@ class EventStream:
         """Tell everybody but the publisher. Raises `invalid_params` or `not_permitted`."""
         parse_app_topic("topic", topic)
         try:
-            encoded = orjson.dumps(data)
+            encoded = dump_json(data)
         except TypeError as error:
             raise invalid("data", "is nested too deep") from error
         if len(encoded) > DATA_MAX:
             raise invalid("data", f"is more than {DATA_MAX} bytes of JSON")
-        params = {"topic": topic, "data": orjson.Fragment(encoded), "at": self._now()}
+        params = {"topic": topic, "data": Encoded(encoded), "at": self._now()}
         self._fan_out(topic, self._encode("event", params), but=(by,))
         await asyncio.sleep(0)  # others' turn, however many events one frame carries
 

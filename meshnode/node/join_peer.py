@@ -18,7 +18,7 @@ from meshnode.crypto.jws import sign_jws
 from meshnode.crypto.pake import CPacePake
 from meshnode.domain.announcement import PROTOCOLS
 from meshnode.domain.base64url import encode_base64url
-from meshnode.domain.errors import MeshError
+from meshnode.domain.errors import OF_THE_STORE, MeshError
 from meshnode.domain.event import Event
 from meshnode.domain.identity import is_node_id
 from meshnode.domain.pairing import (
@@ -44,7 +44,7 @@ from meshnode.node.tables import AuditEntry, PendingAck, Store
 
 REPEAT_EVERY_S: Final = 0.5
 BUSY_WAIT_MAX_S: Final = 31.0  # a slot is held ten seconds at most, a place to begin thirty
-_TRANSIENT: Final = frozenset({"unreachable", "database_error", "internal_error", "starting", "rate_limited"})
+_TRANSIENT: Final = OF_THE_STORE | {"unreachable", "internal_error", "starting", "rate_limited"}
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +96,8 @@ class JoinPeer:
         """Pair with the host that shows the PIN. Raises the refusal; nothing is stored then."""
         async with self._joining:
             started_at = self._clock.now()
+            async with self._store.write():  # one that is known to refuse does so now, not after the host has stored us
+                pass
             contact = self._client.contact(invitation.host, invitation.port, invitation.cert_prefix)
             terms, pake, host_share = await self._run_pake(invitation, contact)
             stage = advance("joiner", Stage.BEGUN, Step.EXCHANGE)
@@ -228,9 +230,13 @@ class JoinPeer:
         await self.settle(terms.host_id)
 
     async def settle(self, peer_id: str) -> None:
-        """The host knows that we know: nothing is pending any more."""
-        async with self._store.write(durable=False) as tx:  # lost in a power cut, it is sent and answered once more
-            await tx.acks.delete(peer_id)
+        """The host knows that we know: nothing is pending any more; a store that refuses is asked the next time."""
+        try:
+            async with self._store.write(durable=False) as tx:  # lost in a power cut, it is sent and answered again
+                await tx.acks.delete(peer_id)
+        except MeshError as error:
+            log.debug("settling with %s: %s", peer_id, error.code)
+            return
         self.pending.discard(peer_id)
 
     async def acknowledge_again(self, to: Destination) -> None:

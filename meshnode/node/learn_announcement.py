@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from meshnode.crypto.jws import verify_jws
-from meshnode.domain.announcement import ANNOUNCEMENT_TYPE, decode_announcement, supersedes
-from meshnode.domain.errors import MeshError, invalid
+from meshnode.domain.announcement import ANNOUNCEMENT_TYPE, Announcement, decode_announcement, supersedes
+from meshnode.domain.errors import OF_THE_STORE, MeshError, invalid
 from meshnode.domain.event import Event
 from meshnode.domain.peer import update_from
 from meshnode.node.event_bus import EventBus
@@ -28,6 +28,8 @@ class LearnAnnouncement:
     async def learn(self, entry: Entry, jws: str) -> None:
         """Store what `jws` announces. An older one is ignored.
 
+        While the store refuses, none is taken: the peer tells again.
+
         Raises `invalid_params` for another's announcement, or other content under the pair already held.
         """
         key = entry.node.public_key
@@ -46,7 +48,15 @@ class LearnAnnouncement:
         wait = LEARN_EVERY_S - (self._clock.monotonic() - entry.learned_mono)
         if wait > 0:
             raise MeshError("rate_limited", "one new announcement a second", retry_after_s=wait)
-        entry.learned_mono = self._clock.monotonic()
+        learned_before, entry.learned_mono = entry.learned_mono, self._clock.monotonic()
+        try:
+            await self._take(entry, jws, announcement, key)
+        except MeshError as error:
+            entry.learned_mono = learned_before
+            if error.code not in OF_THE_STORE:
+                raise
+
+    async def _take(self, entry: Entry, jws: str, announcement: Announcement, key: bytes) -> None:
         async with self._store.write() as tx:
             row = await tx.nodes.get(entry.node.id)
             if row is None or row.trust != "paired" or row.public_key != key:

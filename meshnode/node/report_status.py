@@ -6,6 +6,7 @@ from collections import Counter
 
 import msgspec
 
+from meshnode.domain.errors import OF_THE_STORE, MeshError
 from meshnode.node.roster import Roster
 
 
@@ -16,6 +17,7 @@ class ReportStatus(msgspec.Struct):
     listeners: list[str] = msgspec.field(default_factory=list)
     plain_port: int | None = None  # of the listener without TLS
     is_ready: bool = False
+    store_trouble: MeshError | None = None
     _degraded: dict[str, str] = msgspec.field(default_factory=dict)
 
     def degrade(self, code: str, detail: str) -> None:
@@ -25,6 +27,19 @@ class ReportStatus(msgspec.Struct):
     def recover(self, code: str) -> None:
         """It works again."""
         self._degraded.pop(code, None)
+
+    def store_refuses(self, trouble: MeshError) -> None:
+        """Nothing can be written: `disk_full` or `database_error`, whichever was met last."""
+        self.store_trouble = trouble
+        for code in OF_THE_STORE - {trouble.code}:
+            self.recover(code)
+        self.degrade(trouble.code, f"{trouble.detail} (no new pairings and no changes until then; heartbeats go on)")
+
+    def store_accepts(self) -> None:
+        """It can be written again."""
+        self.store_trouble = None
+        for code in OF_THE_STORE:
+            self.recover(code)
 
     def degraded(self) -> list[dict[str, str]]:
         """Everything that is not as it should be."""

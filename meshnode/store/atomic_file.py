@@ -23,6 +23,20 @@ def write_private(path: Path, data: bytes) -> None:
     sync_directory(path.parent)
 
 
+def create_private(path: Path, data: bytes) -> None:
+    """Write a new file, mode 0600, whole or not at all. Raises FileExistsError, or another OSError."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
 def sync_directory(directory: Path) -> None:
     """Make renames in `directory` durable."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)

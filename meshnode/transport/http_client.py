@@ -13,9 +13,9 @@ from contextlib import suppress
 from typing import Any, Final
 
 import aiohttp
-import orjson
 
 from meshnode.domain.errors import MeshError
+from meshnode.domain.json_text import load_json
 from meshnode.transport.http_problem import error_of_problem
 
 CONNECT_S: Final = 4.0
@@ -119,8 +119,8 @@ class HttpClient:
 
     def _refusal(self, where: str, response: aiohttp.ClientResponse, data: bytes) -> MeshError:
         document: Any = None
-        with suppress(orjson.JSONDecodeError):
-            document = orjson.loads(data)
+        with suppress(ValueError):
+            document = load_json(data)
         error = error_of_problem(document, response.headers.get("Retry-After"))
         return error or MeshError("bad_answer", f"{where} answers {response.status}, not as a meshnode would")
 

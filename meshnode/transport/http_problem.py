@@ -7,10 +7,10 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-import orjson
 from aiohttp import web
 
 from meshnode.domain.errors import CODES, NEVER_SENT, MeshError
+from meshnode.domain.json_text import dump_json
 from meshnode.domain.untrusted_text import clean_text
 
 JSON: Final = "application/json"
@@ -44,7 +44,7 @@ def problem_response(error: MeshError, members: Mapping[str, Any] | None = None)
         body["retry_after"] = seconds
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return web.Response(status=error.status, body=orjson.dumps(body), content_type=PROBLEM, headers=headers)
+    return web.Response(status=error.status, body=dump_json(body), content_type=PROBLEM, headers=headers)
 
 
 def problem_of_http(error: web.HTTPException) -> web.Response:

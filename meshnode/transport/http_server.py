@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
-import orjson
 from aiohttp import web
 
 from meshnode.domain.errors import MeshError, invalid
+from meshnode.domain.json_text import dump_json
 from meshnode.domain.principal import Action, ListenerName, Principal, Role
 from meshnode.domain.source_address import parse_ip, source_key
 from meshnode.node.authenticate import Sessions
@@ -124,7 +124,7 @@ def _decode(request: web.Request, route: Route, body: bytes) -> Any:
 def _encode(result: Any) -> bytes:
     if isinstance(result, msgspec.Struct):
         return msgspec.json.encode(result)
-    return orjson.dumps(result, default=msgspec.to_builtins)
+    return dump_json(result, default=msgspec.to_builtins)
 
 
 def _answerer(

@@ -56,6 +56,17 @@ def own_addresses() -> list[InterfaceAddress]:
     return sorted(real or found, key=_rank)
 
 
+def why_not_listed() -> str | None:
+    """Why the system does not list its interfaces, where it refuses to."""
+    import ifaddr
+
+    try:
+        ifaddr.get_adapters()
+    except OSError as error:
+        return f"the system does not list its network interfaces: {error.strerror or error}"
+    return None
+
+
 def _routed() -> list[InterfaceAddress]:
     """What the routes tell: the address each family would send from. Nothing is sent."""
     found = []

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from meshnode.domain.principal import Action
 from meshnode.node.counters import DURATION_BOUNDS_S, Counters
+from meshnode.node.report_status import ReportStatus
 from meshnode.node.roster import Roster
 from meshnode.transport.http_server import Call, Route
 
@@ -24,10 +25,11 @@ if TYPE_CHECKING:
 class NodeCollector:
     """Reads the counts when Prometheus' registry asks; see `prometheus_client.registry.Collector`."""
 
-    def __init__(self, counters: Counters, roster: Roster, sockets: Sized, version: str) -> None:
+    def __init__(self, counters: Counters, roster: Roster, sockets: Sized, status: ReportStatus, version: str) -> None:
         self._counters = counters
         self._roster = roster
         self._sockets = sockets
+        self._status = status
         self._version = version
 
     def collect(self) -> Iterator[Metric]:
@@ -58,14 +60,20 @@ class NodeCollector:
             nodes.add_metric(key, count)
         yield nodes
         yield GaugeMetricFamily("meshnode_sockets", "Open JSON-RPC sockets.", value=len(self._sockets))
+        can_write = float(self._status.store_trouble is None)
+        yield GaugeMetricFamily("meshnode_database_writable", "1, or 0: no new pairings.", value=can_write)
+        degraded = GaugeMetricFamily("meshnode_degraded", "What is not as it should be.", labels=("code",))
+        for trouble in self._status.degraded():
+            degraded.add_metric((trouble["code"],), 1)
+        yield degraded
         build = GaugeMetricFamily("meshnode_build_info", "What runs.", labels=("version",))
         build.add_metric((self._version,), 1)
         yield build
 
 
-def metrics_route(counters: Counters, roster: Roster, sockets: Sized, version: str) -> Route:
+def metrics_route(counters: Counters, roster: Roster, sockets: Sized, status: ReportStatus, version: str) -> Route:
     """`GET /metrics`; `sockets` are the open ones."""
-    collector = NodeCollector(counters, roster, sockets, version)
+    collector = NodeCollector(counters, roster, sockets, status, version)
     render: list[Callable[[], bytes]] = []
 
     async def metrics(_: Call) -> web.Response:

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
-import orjson
 from aiohttp import web
 
 from meshnode.domain.errors import CODES, NEVER_SENT
+from meshnode.domain.json_text import dump_json
 from meshnode.domain.principal import NEEDS, Action, Need
 from meshnode.transport.gate import COOKIE
 from meshnode.transport.http_problem import JSON, PROBLEM
@@ -78,7 +78,7 @@ def openapi_route(others: Sequence[Route], version: str) -> Route:
     async def openapi(_: Call) -> web.Response:
         """This description"""
         if not made:
-            made.append(orjson.dumps(describe_routes([*others, own], version)))
+            made.append(dump_json(describe_routes([*others, own], version)))
         return web.Response(body=made[0], content_type=JSON)
 
     own = Route(

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
-import orjson
 
 from meshnode.domain.errors import MeshError, invalid
+from meshnode.domain.json_text import dump_json, load_json
 from meshnode.domain.pairing_code import Hidden
 
 PARSE_ERROR: Final = -32700
@@ -55,8 +55,8 @@ class Message(msgspec.Struct, frozen=True):
 def decode_message(text: str | bytes) -> Message:
     """The calls in a frame. Raises RpcError where the whole of it is no message."""
     try:
-        found = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
+        found = load_json(text)
+    except ValueError as error:
         raise RpcError(PARSE_ERROR, "this is not JSON") from error
     if not isinstance(found, list):
         return Message([_decode_request(found)], is_batch=False)
@@ -110,7 +110,7 @@ def error_of(refusal: MeshError, id_: Id) -> RpcError:
 
 def encode_result(id_: Id, result: Any) -> bytes:
     """The answer to a call. Raises TypeError if `result` is no JSON."""
-    return orjson.dumps({"jsonrpc": "2.0", "id": id_, "result": result}, default=msgspec.to_builtins)
+    return dump_json({"jsonrpc": "2.0", "id": id_, "result": result}, default=msgspec.to_builtins)
 
 
 def encode_error(error: RpcError) -> bytes:
@@ -118,7 +118,7 @@ def encode_error(error: RpcError) -> bytes:
     body: dict[str, Any] = {"code": error.code, "message": error.message}
     if error.data is not None:
         body["data"] = error.data
-    return orjson.dumps({"jsonrpc": "2.0", "id": error.id, "error": body}, default=msgspec.to_builtins)
+    return dump_json({"jsonrpc": "2.0", "id": error.id, "error": body}, default=msgspec.to_builtins)
 
 
 def encode_batch(answers: Sequence[bytes]) -> bytes:
@@ -128,4 +128,4 @@ def encode_batch(answers: Sequence[bytes]) -> bytes:
 
 def encode_notification(method: str, params: Any) -> bytes:
     """Something said unasked. Raises TypeError if `params` is no JSON."""
-    return orjson.dumps({"jsonrpc": "2.0", "method": method, "params": params}, default=msgspec.to_builtins)
+    return dump_json({"jsonrpc": "2.0", "method": method, "params": params}, default=msgspec.to_builtins)

@@ -13,10 +13,20 @@ from pathlib import Path
 from typing import Any
 
 from meshnode.domain.errors import MeshError
-from tests.bench import codes, ingest, pairing, sockets, start
+from tests.bench import codes, idle, ingest, pairing, sockets, start
 from tests.bench.measure import Goal, Row, Spread
 
-ROWS = ("start", "memory", *ingest.ROWS, "pairing", "pairing-invite", "failures", *codes.ROWS, *sockets.ROWS)
+ROWS = (
+    "start",
+    "memory",
+    "idle-cpu",
+    *ingest.ROWS,
+    "pairing",
+    "pairing-invite",
+    "failures",
+    *codes.ROWS,
+    *sockets.ROWS,
+)
 
 
 def machine() -> dict[str, Any]:
@@ -45,6 +55,7 @@ def measure(wanted: set[str], arguments: argparse.Namespace) -> list[Row]:
     groups: list[tuple[str, Sequence[str], Callable[[Path, set[str]], list[Row]]]] = [
         ("cold start", ["start"], lambda at, _: start.cold_start(at, rounds)),
         ("idle memory", ["memory"], lambda at, _: start.idle_memory(at, rounds)),
+        ("idle CPU", ["idle-cpu"], lambda at, _: idle.idle_cpu(at, rounds)),
         (
             "heartbeat ingest",
             list(ingest.ROWS),

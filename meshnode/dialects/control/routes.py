@@ -45,6 +45,8 @@ def serve_control(use: UseCases, _: None) -> Wire:
     async def ready(_: Call) -> Any:
         if not use.status.is_ready:
             raise MeshError("starting", "the node is starting or stopping")
+        if use.status.store_trouble is not None:
+            raise MeshError(use.status.store_trouble.code, use.status.store_trouble.detail)
         async with use.store.read() as tx:
             await tx.nodes.get(use.me.identity.id)
         return {"status": "ok", "degraded": use.status.degraded()}

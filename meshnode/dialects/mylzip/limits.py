@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from meshnode.dialects.mylzip.settings import MylzipSettings
-from meshnode.domain.errors import MeshError
+from meshnode.domain.errors import OF_THE_STORE, MeshError
 from meshnode.domain.pairing_code import CODE_FORMATS, CodeFormat
 from meshnode.domain.rate_limit import Rate, RateLimiter
 from meshnode.node.counters import Counters
@@ -17,7 +17,7 @@ HOUR_S: Final = 3600.0
 FAILURES_PER_HOUR: Final = 30  # of one source address: whoever guesses chooses the deviceId, not that
 DIALECT: Final = "mylzip"
 _KEYS: Final = 16_384  # device ids; one source can make up no more than its failures
-_UNTRIED: Final = frozenset({"locked_out", "rate_limited", "database_error"})  # the code was not looked at
+_UNTRIED: Final = OF_THE_STORE | {"locked_out", "rate_limited"}  # the code was not looked at
 
 
 class _Limiter(RateLimiter):

@@ -9,11 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import orjson
 from aiohttp import web
 
 from meshnode.dialects.salita.codec import GraphQLRequest, decode_announced, encode_graphql_node
 from meshnode.domain.errors import MeshError
+from meshnode.domain.json_text import dump_json
 from meshnode.domain.peer import MeshNode
 from meshnode.domain.principal import Action, authorise
 from meshnode.node.update_device import DeviceUpdate
@@ -60,7 +60,7 @@ def serve_graphql(use: UseCases) -> Callable[[Call], Awaitable[web.Response]]:
         status, answer = await run_query(asked, _roots(use, call))
         accepted = call.request.headers.get("Accept", "")
         kind = GRAPHQL_JSON if GRAPHQL_JSON in accepted else JSON
-        return web.Response(status=status, body=orjson.dumps(answer), content_type=kind)
+        return web.Response(status=status, body=dump_json(answer), content_type=kind)
 
     return graphql
 
@@ -110,7 +110,7 @@ async def run_query(asked: GraphQLRequest, roots: dict[str, Any]) -> tuple[int, 
 def _cost(field: str, value: Any) -> int:
     """What a field adds to the work of a request: itself, its items, its length."""
     if field == "metadata":
-        return 1 + len(orjson.dumps(value)) // 50
+        return 1 + len(dump_json(value)) // 50
     return 1 + len(value) if isinstance(value, list) else 1
 
 

@@ -7,6 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from meshnode.domain.principal import Action
 from meshnode.node.counters import DURATION_BOUNDS_S, Counters
+from meshnode.node.report_status import ReportStatus
 from meshnode.node.roster import Roster
 from meshnode.transport.metrics import metrics_route
 from tests.unit.samples import make_node
@@ -16,7 +17,7 @@ Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 async def scrape(counters: Counters, roster: Roster | None = None, sockets: Any = ()) -> Samples:
     """Every sample by name and labels, through the reference parser."""
-    route = metrics_route(counters, roster or Roster(), sockets, "1.2.3")
+    route = metrics_route(counters, roster or Roster(), sockets, ReportStatus(Roster()), "1.2.3")
     answer = await route.answer(None)  # type: ignore[arg-type]
     assert answer.content_type == "text/plain"
     families = list(text_string_to_metric_families(answer.body.decode()))
@@ -86,5 +87,5 @@ async def test_the_process_is_measured() -> None:
 
 def test_operators_may_ask_on_both_listeners() -> None:
     """And nobody else."""
-    route = metrics_route(Counters(), Roster(), (), "1.2.3")
+    route = metrics_route(Counters(), Roster(), (), ReportStatus(Roster()), "1.2.3")
     assert (route.action, route.listeners) == (Action.READ_METRICS, {"public", "control"})
