@@ -33,7 +33,8 @@ def discover(daemon: ControlClient, as_json: bool) -> None:
         print_json(found)
         return
     if not found["nodes"]:
-        say("No other node in sight. Is one running on this network? You can also join by address or invite.")
+        say("No other node in sight. Is one running on this network? `meshnode doctor` looks for the reason.")
+        say("You can also join by address or invite.")
         return
     rows = [
         (n["name"], host_port(n["host"], n["port"]), "shows a PIN" if n["pairing_open"] else "", n["id"])

@@ -21,6 +21,7 @@ LOOK_ON_S: Final = 1.0  # for others, once there is one
 JOIN_S: Final = 90.0  # steps are repeated for 30 s, a busy host is waited for once
 TRIES: Final = 3
 SLOW_S: Final = 1.5
+NAMED_MAX: Final = 5
 
 
 @click.command()
@@ -94,7 +95,7 @@ def _pick(daemon: ControlClient) -> str:
     """The address of a node in sight that waits for a PIN. Raises `nobody_found`."""
     found = look_for_offers(daemon)
     if not found:
-        raise MeshError("nobody_found", "no node in sight waits for a PIN")
+        raise _nobody(daemon)
     if len(found) == 1:
         say(f"Found {found[0]['name']} at {host_port(found[0]['host'], found[0]['port'])}.")
         return host_port(found[0]["host"], found[0]["port"])
@@ -108,6 +109,19 @@ def _pick(daemon: ControlClient) -> str:
     number: int = click.prompt("Which one", type=click.IntRange(1, len(found)), err=True)
     chosen = found[number - 1]
     return host_port(chosen["host"], chosen["port"])
+
+
+def _nobody(daemon: ControlClient) -> MeshError:
+    """The refusal; says first why nobody may be in sight."""
+    in_sight = daemon.call("GET", "/api/v1/discovered")["nodes"]
+    if in_sight:
+        names = ", ".join(n["name"] for n in in_sight[:NAMED_MAX]) + (" …" if len(in_sight) > NAMED_MAX else "")
+        return MeshError("nobody_found", f"in sight: {names}; but none waits for a PIN")
+    from meshnode.cli.doctor import tell_network
+
+    say("Nobody in sight. Looking for the reason …")
+    tell_network(daemon)
+    return MeshError("nobody_found", "no node in sight waits for a PIN")
 
 
 def look_for_offers(daemon: ControlClient) -> list[dict[str, Any]]:

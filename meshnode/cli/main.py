@@ -25,8 +25,10 @@ _COMMANDS: Final = {  # name → module, attribute
     "requests": ("requests", "requests"),
     "identity": ("identity", "identity"),
     "status": ("status", "status"),
+    "doctor": ("doctor", "doctor"),
     "config": ("settings", "config"),
     "paths": ("settings", "paths"),
+    "service": ("systemd", "service"),
     "demo": ("demo", "demo"),
 }
 

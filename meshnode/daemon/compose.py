@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+from functools import partial
 from pathlib import Path
 from socket import gethostname
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 
@@ -13,15 +14,16 @@ from meshnode import __version__
 from meshnode.config import Config
 from meshnode.crypto.seal import Vault
 from meshnode.crypto.token import make_token, token_digest
+from meshnode.daemon.compose_doctor import compose_doctor
 from meshnode.daemon.offline import DataDirectory
+from meshnode.daemon.serve_dialects import serve_dialects
 from meshnode.daemon.system import describe_platform, detect_kind
-from meshnode.dialects.contract import Service, Wire
+from meshnode.dialects.contract import Service
 from meshnode.dialects.mesh.client import MeshClient
-from meshnode.dialects.table import DIALECTS
 from meshnode.domain.capability import BUILT_INS
 from meshnode.domain.invite import CERT_BYTES, Invite, format_invite, parse_host_port
 from meshnode.domain.liveness import DEFAULT_INTERVAL_S, PHONE_INTERVAL_S
-from meshnode.domain.principal import NEEDS, Action, ListenerName, Need
+from meshnode.domain.principal import Action, ListenerName
 from meshnode.domain.rate_limit import Rate
 from meshnode.node.accept_peer import AcceptPeer
 from meshnode.node.announce_node import AnnounceNode
@@ -70,7 +72,6 @@ from meshnode.transport.tls_listener import Listener, TlsContexts
 
 EVERYWHERE: Final[frozenset[ListenerName]] = frozenset({"public", "control", "plain"})
 SEEN_S: Final = 1.0  # a thin client's next sign of life within this tells nothing new
-Served = TypeVar("Served", Route, Method)
 
 
 class Graph(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,8 +136,13 @@ def compose(
     proving = ProveAddress(client, database, entropy)
     opening = OpenSession(me, client)
     heartbeats = ExchangeHeartbeats(me, roster, answering, learning, joining, opening, proving, client, clock, entropy)
-    sweeper = SweepLiveness(roster, database, clock, bus)
-    discovery = DiscoverPeers(data.identity.id)
+    sweeper = SweepLiveness(roster, database, clock, bus, facts.interval_s)
+    heartbeats.on_link = addresses.on_link
+    me.on_changed = partial(heartbeats.all_now, hang_up=False)
+    discovery, status = DiscoverPeers(data.identity.id), ReportStatus(roster)
+    diagnosing = compose_doctor(
+        config, me, roster, discovery, status, client, opening, proving, heartbeats, addresses, clock, entropy
+    )
     nodes = ManageNodes(roster, sessions, heartbeats, confirmations, joining, codes, connections, database, clock, bus)
 
     def paired(node_id: str) -> None:
@@ -166,6 +172,7 @@ def compose(
     sessions.on_device = device_seen
     bus.react(events.take)
     discovery.on_sighting = sighted
+    sweeper.on_woken = sweeper.look = heartbeats.all_now
 
     def invite_url(code: bytes, link: str | None = None) -> str:
         host, port = addresses.best(), me.port
@@ -195,7 +202,8 @@ def compose(
         events=events,
         counters=counters,
         renaming=RenameSelf(me, data.rename),
-        status=ReportStatus(roster),
+        diagnosing=diagnosing,
+        status=status,
         store=database,
         clock=clock,
         bus=bus,
@@ -213,7 +221,7 @@ def compose(
             config.http.anonymous_per_minute, 60.0, burst=max(10, config.http.anonymous_per_minute // 4)
         ),
     )
-    wires = _wires(config, use)
+    wires = serve_dialects(config, use)
     methods = tuple(method for wire in wires.values() for method in wire.methods)
     rpc = RpcServer(
         methods,
@@ -240,13 +248,13 @@ def compose(
     if config.listen.plain is not None:
         plain_app, plain_gate = build_app("plain", routes, sessions, policy)
         plain_gate.on_limited = counters.limited
-        plain = Listener(plain_app, Admission(), connections, None)
+        plain = Listener(plain_app, Admission(), connections, None, addresses.on_link)
     return Graph(
         use=use,
         roster=roster,
         sweeper=sweeper,
         http=http,
-        public=Listener(public_app, Admission(), connections, contexts),
+        public=Listener(public_app, Admission(), connections, contexts, addresses.on_link),
         control=Listener(control_app, Admission(per_source=64, in_all=64), connections, None),
         plain=plain,
         control_gate=gate,
@@ -256,34 +264,6 @@ def compose(
         methods=methods,
         owner_token=owner_token,
     )
-
-
-def _wires(config: Config, use: UseCases) -> dict[str, Wire]:
-    """What every dialect that is switched on serves; on the plain listener, what that allows."""
-    wires: dict[str, Wire] = {}
-    for dialect in DIALECTS:
-        settings = getattr(config, dialect.name, None)
-        if dialect.can_be_switched_off and not getattr(settings, "enabled", True):
-            continue
-        wire = dialect.serve(use, settings)
-        if dialect.can_be_switched_off:
-            is_named = dialect.name in config.listen.plain_dialects
-            wire = msgspec.structs.replace(
-                wire,
-                routes=[_plain_if(is_named, route) for route in wire.routes],
-                methods=[_plain_if(is_named, method) for method in wire.methods],
-            )
-        wires[dialect.name] = wire
-        if wire.open_offer is not None:
-            use.openers[dialect.name] = wire.open_offer
-    return wires
-
-
-def _plain_if(is_named: bool, entry: Served) -> Served:
-    """On the plain listener if its dialect is named there, unless it asks for more than a thin client is."""
-    is_thin = "public" in entry.listeners and NEEDS[entry.action] in (Need.ANYONE, Need.PAIRED, Need.DEVICE)
-    listeners = entry.listeners | {"plain"} if is_named and is_thin else entry.listeners - {"plain"}
-    return msgspec.structs.replace(entry, listeners=listeners)
 
 
 def own_names(config: Config, me: SelfDescription) -> frozenset[str]:

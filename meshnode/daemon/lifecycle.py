@@ -21,8 +21,9 @@ import orjson
 from meshnode.config import Config
 from meshnode.daemon.advertise import advertise
 from meshnode.daemon.compose import Graph, compose
+from meshnode.daemon.follow_addresses import FollowAddresses
 from meshnode.daemon.offline import CONTROL_FILE, DataDirectory, open_data_directory
-from meshnode.daemon.sd_notify import sd_notify
+from meshnode.daemon.sd_notify import report_to_systemd, sd_notify
 from meshnode.daemon.system import SystemClock, SystemEntropy
 from meshnode.dialects.contract import Service
 from meshnode.domain.errors import MeshError
@@ -101,7 +102,7 @@ async def _run(
         control = {"url": control_url, "token": str(graph.owner_token)}
         write_private(data.path / CONTROL_FILE, orjson.dumps(control))
         use.status.is_ready = True
-        sd_notify(f"READY=1\nSTATUS={data.identity.name} is running")
+        sd_notify("READY=1")
         on_ready(
             Started(
                 data.identity,
@@ -209,13 +210,20 @@ def _settle_memory() -> None:
 
 async def _work_until(stop: asyncio.Event, config: Config, graph: Graph, addresses: OwnAddresses) -> None:
     use = graph.use
+    following = FollowAddresses(use, addresses)
+    graph.sweeper.look = graph.sweeper.on_woken = following.soon_and_call
     tasks = [
         asyncio.create_task(graph.sweeper.run(), name="sweep"),
+        asyncio.create_task(following.run(), name="addresses"),
         asyncio.create_task(use.heartbeats.run(), name="heartbeats"),
+        asyncio.create_task(use.diagnosing.ladder.run(), name="ladder"),
         asyncio.create_task(_keep_house(graph), name="housekeeping"),
         *start_services(graph),
+        *report_to_systemd(use),
     ]
-    advertising = asyncio.create_task(advertise(use, addresses), name="mdns") if config.mdns.enabled else None
+    advertising = None
+    if config.mdns.enabled:
+        advertising = asyncio.create_task(advertise(use, addresses, following.looked), name="mdns")
     stopping = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
@@ -224,7 +232,7 @@ async def _work_until(stop: asyncio.Event, config: Config, graph: Graph, address
                 task.result()
     finally:
         use.status.is_ready = False
-        sd_notify("STOPPING=1")
+        sd_notify("STOPPING=1\nSTATUS=saying goodbye to the peers")
         stopping.cancel()
         for task in tasks:
             task.cancel()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final, Literal
 
 from meshnode.domain.errors import MeshError
 from meshnode.domain.pairing import ATTEMPTS, CLOSED_CODE, OfferState
 from meshnode.domain.pairing_code import CodeFormat
 
-CLOCK_SLACK: Final = timedelta(minutes=1)  # that a clock may go back
 _CLOSED: Final = CLOSED_CODE | {OfferState.USED: "code_used"}
 
 
@@ -36,10 +35,6 @@ class DeviceCode:
         """Whether it can be guessed, so that failures spend the code-less budget."""
         return self.format != "uuid"
 
-    def is_expired(self, now: datetime) -> bool:
-        """Whether its time is over; or the clock went back, and nobody knows when it will be."""
-        return not self.created_at - CLOCK_SLACK <= now < self.expires_at
-
     @property
     def made_by(self) -> str | None:
         """The device in whose name somebody comes in: the offer is its, or it approved the request; None = ours."""
@@ -56,9 +51,9 @@ def approve(code: DeviceCode, now: datetime, by: str | None) -> DeviceCode:
     return replace(code, approved_at=now, details={**code.details, "approved_by": by})
 
 
-def check_redeemable(code: DeviceCode, now: datetime) -> None:
-    """Raise the code that says why nobody can pair by it any more, if so."""
-    if code.state is OfferState.OPEN and code.is_expired(now):
+def check_redeemable(code: DeviceCode, as_of: datetime) -> None:
+    """Raise the code that says why nobody can pair by it any more, if so; `as_of` its expiry."""
+    if code.state is OfferState.OPEN and as_of >= code.expires_at:
         raise MeshError("code_expired", "the code has expired")
     if code.state is not OfferState.OPEN:
         raise MeshError(_CLOSED[code.state], f"the code is {code.state.value}")

@@ -65,6 +65,9 @@ CODES: Final[dict[str, Code]] = {
     "bad_identity": Code(500, 78, "restore the named file from a backup, or `meshnode identity reset --yes`"),
     "bad_database": Code(500, 78, "restore the database from a backup, or upgrade meshnode"),
     "bad_config": Code(500, 78, "correct the named setting"),
+    "no_systemd": Code(503, 1, "start the node yourself: `meshnode run`"),
+    "needs_root": Code(403, 77, "use sudo, or `meshnode service install --user` for a node of your own"),
+    "install_failed": Code(500, 1, "correct what is named and run the command again; it goes on where it stopped"),
     "usage": Code(400, 2, "see --help"),
 }  # fmt: skip
 
@@ -72,7 +75,7 @@ CODES: Final[dict[str, Code]] = {
 NEVER_SENT: Final = frozenset(
     {"unreachable", "bad_answer", "certificate_mismatch", "wrong_node_at_address", "nobody_found"}
     | {"no_daemon", "daemon_unreadable", "identity_locked", "port_in_use"}
-    | {"bad_identity", "bad_database", "bad_config", "usage"}
+    | {"bad_identity", "bad_database", "bad_config", "no_systemd", "needs_root", "install_failed", "usage"}
 )
 
 

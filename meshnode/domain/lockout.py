@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from meshnode.domain.errors import MeshError
+from meshnode.domain.expiry import Expiry, expiry_of
 
 FAILURES: Final = 10
 WINDOW: Final = timedelta(hours=1)
@@ -24,13 +25,30 @@ class Lockout:
     locked_until: datetime | None = None
 
 
-def check_unlocked(lockout: Lockout, now: datetime) -> None:
+def lock_span(locks: int) -> timedelta:
+    """How long a lock lasts after so many in a row."""
+    return min(FIRST_LOCK * (1 << locks), LONGEST_LOCK)
+
+
+def lock_expiry(lockout: Lockout, now: datetime, mono: float) -> Expiry | None:
+    """The end of a lock that was just made or read; None if there is none."""
+    if lockout.locked_until is None:
+        return None
+    return expiry_of(lockout.locked_until - lock_span(lockout.locks - 1), lockout.locked_until, now, mono)
+
+
+def end_served(lockout: Lockout, as_of: datetime, now: datetime) -> Lockout:
+    """The counter with a lock that was served until `as_of` ended by `now`, which may be set back behind it."""
+    if lockout.locked_until is None or as_of < lockout.locked_until:
+        return lockout
+    return replace(lockout, locked_until=min(lockout.locked_until, now))
+
+
+def check_unlocked(lockout: Lockout, as_of: datetime) -> None:
     """Raise `locked_out` with the seconds left."""
-    if (
-        lockout.locked_until is not None and now < lockout.locked_until <= now + LONGEST_LOCK
-    ):  # else the clock went back
-        left = (lockout.locked_until - now).total_seconds()
-        raise MeshError("locked_out", "too many wrong PINs; pairing by PIN alone is locked", retry_after_s=left)
+    if lockout.locked_until is not None and as_of < lockout.locked_until:
+        left_s = (lockout.locked_until - as_of).total_seconds()
+        raise MeshError("locked_out", "too many wrong PINs; pairing by PIN alone is locked", retry_after_s=left_s)
 
 
 def add_failure(lockout: Lockout, now: datetime) -> Lockout:
@@ -44,8 +62,7 @@ def add_failure(lockout: Lockout, now: datetime) -> Lockout:
     failures = (*(min(at, now) for at in failures if now - at <= WINDOW), now)[-FAILURES:]
     if len(failures) < FAILURES:
         return Lockout(failures=failures, locks=locks)
-    span = min(FIRST_LOCK * 2**locks, LONGEST_LOCK)
-    return Lockout(failures=failures, locks=min(locks + 1, 16), locked_until=now + span)
+    return Lockout(failures=failures, locks=min(locks + 1, 16), locked_until=now + lock_span(locks))
 
 
 def give_back(lockout: Lockout) -> Lockout:

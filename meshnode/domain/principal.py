@@ -70,6 +70,7 @@ class Action(Enum):
     SET_TRUST = "set_trust"
     UNLOCK_PAIRING = "unlock_pairing"
     RENAME_SELF = "rename_self"
+    DIAGNOSE_NODE = "diagnose_node"
     READ_METRICS = "read_metrics"
     READ_API = "read_api"  # /openapi.json
     # thin clients
@@ -106,6 +107,7 @@ NEEDS: Final[dict[Action, Need]] = {
     Action.SET_TRUST: Need.OWNER,
     Action.UNLOCK_PAIRING: Need.OWNER,
     Action.RENAME_SELF: Need.OWNER,
+    Action.DIAGNOSE_NODE: Need.OWNER,
     Action.READ_METRICS: Need.OPERATOR,
     Action.READ_API: Need.PAIRED,
     Action.PAIR_DEVICE: Need.ANYONE,

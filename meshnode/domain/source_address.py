@@ -27,13 +27,16 @@ def parse_ip(text: str) -> IPAddress:
     return mapped if mapped is not None else address
 
 
-def source_key(text: str) -> str:
-    """What limits count by: the IPv4 address, or the /64 of an IPv6 one (a host has 2**64 of them)."""
+def source_key(text: str, on_link: Iterable[IPNetwork] = ()) -> str:
+    """What limits count by: the IPv4 address, or the /64 of an IPv6 one (a host has 2**64 of them).
+
+    On our own links, `on_link`, the IPv6 address too: a whole home is one /64, and a neighbour would use up its share.
+    """
     try:
         address = parse_ip(text)
     except ValueError:
         return text
-    if address.version == 4:
+    if address.version == 4 or any(address in network for network in on_link):
         return str(address)
     return str(ipaddress.ip_network((address, 64), strict=False))
 

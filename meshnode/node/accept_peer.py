@@ -115,7 +115,7 @@ class AcceptPeer:
                 stored = await tx.codes.offer(run.live.offer.id, DIALECT)
                 if stored is None:
                     raise MeshError("no_open_offer", "the offer is gone")
-                offer = spend_attempt(stored.offer, way, self._clock.now())
+                offer = spend_attempt(stored.offer, way, self._offers.expiries.as_of(stored.offer))
                 spent = await self._budget.spend(tx) if way == "pin" else None
                 await tx.codes.save_offer(offer)
                 await tx.audit.append(

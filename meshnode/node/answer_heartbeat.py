@@ -33,15 +33,17 @@ class AnswerHeartbeat:
         self._learning = learning
         self._clock = clock
         self._bus = bus
+        self.is_leaving = False  # we stop
 
     async def answer(self, session: Session, beat: Heartbeat) -> Heartbeat:
         """Note that the session's node lives; our own heartbeat in return.
 
-        Raises `token_expired` for an epoch other than the session's, and what `learn` raises.
+        Raises `token_expired` for an epoch other than the session's, or one below that last heard: opening another
+        session tells the caller, a restored node or a copy, that it is behind. And what `learn` raises.
         """
-        if beat.epoch != session.epoch:
-            raise MeshError("token_expired", "this session was opened in another epoch")
         entry = session.entry
+        if beat.epoch != session.epoch or beat.epoch < entry.epoch:
+            raise MeshError("token_expired", "this session was opened in another epoch")
         if beat.announcement is not None:
             await self._learning.learn(entry, beat.announcement)
         if (beat.epoch, beat.sequence) > (entry.epoch, entry.sequence):
@@ -57,6 +59,7 @@ class AnswerHeartbeat:
             announcement_sha256=me.sha256,
             known_sha256=entry.announcement_sha256,
             announcement=None if beat.known_sha256 == me.sha256 else me.jws,
+            leaving=self.is_leaving,
         )
 
     def heard(self, entry: Entry) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Final
 
-from meshnode.domain.lockout import Lockout, add_failure, check_unlocked, give_back
+from meshnode.domain.expiry import Expiry
+from meshnode.domain.lockout import Lockout, add_failure, check_unlocked, end_served, give_back, lock_expiry
 from meshnode.node.ports import Clock
 from meshnode.node.tables import Store, Transaction
 
@@ -17,22 +19,32 @@ class AttemptBudget:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
+        self._ends: Expiry | None = None  # of the lock last looked at
         self._seen = Lockout()  # a copy to refuse from before SQLite is touched
 
     async def load(self) -> None:
         """Read the stored state."""
         async with self._store.read() as tx:
             self._seen = await tx.attempts.get(BUDGET)
+        self._as_of(self._seen)
 
     def check(self) -> None:
         """Raise `locked_out` from memory."""
-        check_unlocked(self._seen, self._clock.now())
+        check_unlocked(self._seen, self._as_of(self._seen))
 
     async def spend(self, tx: Transaction) -> Lockout:
         """Count a failure until proven otherwise; to be `committed`. Raises `locked_out`."""
         lockout = await tx.attempts.get(BUDGET)
-        check_unlocked(lockout, self._clock.now())
-        return await self._put(tx, add_failure(lockout, self._clock.now()))
+        as_of, now = self._as_of(lockout), self._clock.now()
+        check_unlocked(lockout, as_of)
+        return await self._put(tx, add_failure(end_served(lockout, as_of, now), now))
+
+    def _as_of(self, lockout: Lockout) -> datetime:
+        """The time by which its lock is to be judged; see `Expiry`."""
+        now, mono = self._clock.now(), self._clock.monotonic()
+        if self._ends is None or self._ends.at != lockout.locked_until:
+            self._ends = lock_expiry(lockout, now, mono)
+        return now if self._ends is None else self._ends.as_of(now, mono)
 
     async def give_back(self, tx: Transaction) -> Lockout:
         """That attempt succeeded; to be `committed`."""
@@ -46,6 +58,7 @@ class AttemptBudget:
         """Refuse from memory by what was committed; None changes nothing."""
         if lockout is not None:
             self._seen = lockout
+            self._as_of(lockout)
 
     async def unlock(self) -> None:
         """The owner ends a lock and forgets the failures."""

@@ -100,11 +100,12 @@ class Sessions:
             await self.on_opened(entry, statement.epoch)
         token = self._issue(entry, statement.epoch)
         held = entry.announcement
+        pair = max(held.pair if held else (0, 0), (entry.epoch, 0))  # it may have spoken since, and not said who it is
         return SessionAnswer(
             token=token,
             expires_in_s=SESSION_S,
-            epoch_held=held.epoch if held else 0,
-            revision_held=held.revision if held else 0,
+            epoch_held=pair[0],
+            revision_held=pair[1],
             known_sha256=entry.announcement_sha256,
         )
 

@@ -14,6 +14,7 @@ from meshnode.domain.announcement import decode_announcement
 from meshnode.domain.base64url import decode_base64url, encode_base64url
 from meshnode.domain.errors import MeshError, invalid
 from meshnode.domain.event import Event
+from meshnode.domain.expiry import Expiry, expiry_of
 from meshnode.domain.pairing import UNCONFIRMED_S, Stage, Step, advance
 from meshnode.domain.peer import MeshNode, introduce
 from meshnode.domain.statements import PAIRING_TYPE, PairingAck, decode_statement
@@ -49,16 +50,23 @@ class ConfirmPeer:
         self._clock = clock
         self._bus = bus
         self._waiting: dict[str, StoredAnswer] = {}  # by joiner
+        self._ends: dict[str, Expiry] = {}
         self.on_confirmed: Callable[[str], None] = lambda _: None
 
     async def load(self) -> None:
         """Answers given before a restart can still be acknowledged."""
         async with self._store.read() as tx:
-            self._waiting = {answer.peer_id: answer for answer in await tx.codes.unconfirmed_answers()}
+            for answer in await tx.codes.unconfirmed_answers():
+                self._wait_for(answer)
+
+    def _wait_for(self, answer: StoredAnswer) -> None:
+        began, end = answer.answered_at, answer.answered_at + timedelta(seconds=UNCONFIRMED_S)
+        self._waiting[answer.peer_id] = answer
+        self._ends[answer.peer_id] = expiry_of(began, end, self._clock.now(), self._clock.monotonic())
 
     def expect(self, answer: StoredAnswer, row: MeshNode | None) -> None:
         """An answer was committed, with a new unconfirmed row if there was none before."""
-        self._waiting[answer.peer_id] = answer
+        self._wait_for(answer)
         if row is not None:
             self._roster.put(row, self._clock.monotonic())
 
@@ -159,8 +167,8 @@ class ConfirmPeer:
 
     async def sweep(self) -> None:
         """Drop answers that nobody acknowledged, with the row that was made for them."""
-        before = self._clock.now() - timedelta(seconds=UNCONFIRMED_S)
-        overdue = [answer for answer in self._waiting.values() if answer.answered_at < before]
+        now, mono = self._clock.now(), self._clock.monotonic()
+        overdue = [answer for answer in self._waiting.values() if self._ends[answer.peer_id].left_s(now, mono) <= 0]
         if not overdue:
             return
         async with self._store.write() as tx:

@@ -29,7 +29,7 @@ from meshnode.node.device_codes import CodeSecrets, DeviceCodes
 from meshnode.node.event_bus import EventBus
 from meshnode.node.pair_device import Admitted, Caller, PairDevice, TokenRules
 from meshnode.node.ports import Clock, Entropy
-from meshnode.node.tables import AuditEntry, Store, Transaction
+from meshnode.node.tables import AuditEntry, Store, StoredCode, Transaction
 
 PENDING_MAX: Final = 16
 PENDING_PER_SOURCE: Final = 3
@@ -63,16 +63,13 @@ class Requests:
         now = self._clock.now()
         await self._codes.expire("request", device.dialect)
         async with self._store.write() as tx:
-            waiting = [
-                stored for stored in await tx.device_codes.open(kind="request") if not stored.code.is_expired(now)
-            ]
+            waiting = await self._waiting(tx, None)
             own = [s for s in waiting if s.code.details.get("source") == device.source]
             if len(waiting) >= PENDING_MAX or len(own) >= PENDING_PER_SOURCE:
                 self._counters.limit_hits[device.dialect, "pending"] += 1
-                first = min(s.code.expires_at for s in (own if len(own) >= PENDING_PER_SOURCE else waiting))
-                raise MeshError(
-                    "rate_limited", "too many requests wait for the owner", retry_after_s=(first - now).total_seconds()
-                )
+                full = own if len(own) >= PENDING_PER_SOURCE else waiting
+                left_s = min(self._codes.expiries.left_s(s.code) for s in full)
+                raise MeshError("rate_limited", "too many requests wait for the owner", retry_after_s=left_s)
             taken = {secrets.code for s in waiting if (secrets := self._codes.secrets(s)) is not None}
             text = self._codes.draw_code("legacy")
             while text in taken:
@@ -104,16 +101,15 @@ class Requests:
         """An open request and its code, for the device that made it; None once it is over."""
         async with self._store.read() as tx:
             stored = await tx.device_codes.get(request_id)
-        if stored is None or stored.code.state is not OfferState.OPEN or stored.code.is_expired(self._clock.now()):
+        if stored is None or stored.code.state is not OfferState.OPEN or self._codes.expiries.is_over(stored.code):
             return None
         secrets = self._codes.secrets(stored)
         return None if secrets is None else pending_of(stored.code, secrets.code, is_duplicate=False)
 
     async def pending(self, dialect: str | None = None) -> list[PendingRequest]:
         """What waits for the owner, oldest first; with the codes, to be compared with the devices' screens."""
-        now = self._clock.now()
         async with self._store.read() as tx:
-            waiting = [s for s in await tx.device_codes.open(dialect, "request") if not s.code.is_expired(now)]
+            waiting = await self._waiting(tx, dialect)
             was = {s.code.id: _was(await tx.nodes.get(s.code.device_id or "")) for s in waiting}
         ids = Counter(s.code.device_id for s in waiting)
         return [
@@ -193,7 +189,7 @@ class Requests:
             code = stored.code if stored is not None else self._codes.closed(digest)
             if code is None or not is_of(code, device_id):
                 refusal = MeshError("code_unknown", "no open request has this code and device id")
-                if by_owner is None and self._codes.is_guessable_open(dialect, self._clock.now()):
+                if by_owner is None and self._codes.is_guessable_open(dialect):
                     spent = await self._budget.spend(tx)
                 await tx.audit.append(
                     AuditEntry(
@@ -205,7 +201,8 @@ class Requests:
                     )
                 )
             else:
-                check_redeemable(code, self._clock.now())  # who asks about its own request that is over has not guessed
+                # who asks about its own request that is over has not guessed
+                check_redeemable(code, self._codes.expiries.as_of(code))
                 was_approved = code.approved_at is not None
                 before = await tx.nodes.get(device_id)
                 if by_owner is not None:
@@ -234,12 +231,16 @@ class Requests:
         await self._pairing.admitted(code, done)
         return done
 
+    async def _waiting(self, tx: Transaction, dialect: str | None) -> list[StoredCode]:
+        stored = await tx.device_codes.open(dialect, "request")
+        return [s for s in stored if not self._codes.expiries.is_over(s.code)]
+
     async def _open_request(self, tx: Transaction, request_id: str) -> DeviceCode:
         stored = await tx.device_codes.get(request_id)
         if stored is None or stored.code.kind != "request":
             raise MeshError("request_unknown", "no such request")
         try:
-            check_redeemable(stored.code, self._clock.now())
+            check_redeemable(stored.code, self._codes.expiries.as_of(stored.code))
         except MeshError as error:
             raise MeshError("request_unknown", f"that request is over ({error.detail})") from error
         return stored.code

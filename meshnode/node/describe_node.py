@@ -32,6 +32,7 @@ from meshnode.node.tables import Store, Transaction
 
 RAISE_AHEAD_MAX: Final = 2**33  # seconds: a lying peer can't use up the counter, and time makes good its lie
 RAISE_EVERY_S: Final = 10.0  # two lying peers can't keep us busy
+OVERTAKEN_MAX: Final = 2  # so often is no accident: somebody else speaks with our key
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +81,9 @@ class SelfDescription:
         self._roster = roster
         self._bus = bus
         self._raised_mono = -RAISE_EVERY_S
+        self._raised_to = -1
+        self._overtaken = 0
+        self.on_changed: Callable[[], None] = lambda: None  # a new announcement is to be told
         self._certificate_hash = bytes(32)
         self._addresses: Callable[[], Sequence[str]] = tuple
         self._save_epoch: Callable[[int], None] = lambda _: None
@@ -120,6 +124,7 @@ class SelfDescription:
             signed = await self._sign(tx, await tx.nodes.get(self.identity.id), self.epoch)
         self._take(signed)
         self._bus.publish(Event("mesh.node.updated", {"id": self.identity.id}))
+        self.on_changed()
         return True
 
     async def rename(self, identity: Identity) -> None:
@@ -130,18 +135,27 @@ class SelfDescription:
     async def raise_epoch(self, above: int) -> bool:
         """A peer holds a later announcement of ours than we remember: start above it; whether it was done.
 
-        What lies too far ahead, or comes too soon after the last time, is ignored.
+        What lies too far ahead, or comes too soon after the last time, is ignored. Being overtaken again right after
+        having raised it means that a copy of this node does the same: the owner is told.
         """
         now = self._clock.monotonic()
         limit = int(self._clock.now().timestamp()) + RAISE_AHEAD_MAX
         if not self.epoch <= above <= limit or now - self._raised_mono < RAISE_EVERY_S:
             return False
         self._raised_mono = now
+        if self.epoch == self._raised_to and above <= self.epoch + 1:
+            self._overtaken += 1
         async with self._store.write() as tx:
             signed = await self._sign(tx, await tx.nodes.get(self.identity.id), above + 1)
         self._take(signed)
         self._save_epoch(self.epoch)
-        log.warning("a peer knew a later state of this node (a restored backup, or a clock once wrong); epoch raised")
+        self._raised_to = self.epoch
+        if self._overtaken >= OVERTAKEN_MAX:
+            log.warning("another machine uses this node's identity: one of the two is a copy")
+            self._bus.publish(Event("mesh.node.identity_cloned", {"id": self.identity.id}))
+        else:
+            log.warning("a peer knew a later state of this node (a restored backup, a clock once wrong); epoch raised")
+        self.on_changed()
         return True
 
     def _describe(self, epoch: int, revision: int) -> Announcement:

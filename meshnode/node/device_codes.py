@@ -6,7 +6,7 @@ import hmac
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final, Literal
 
 import msgspec
@@ -29,6 +29,7 @@ from meshnode.domain.pairing_code import (
 )
 from meshnode.node.counters import Counters
 from meshnode.node.event_bus import EventBus
+from meshnode.node.expiries import Expiries
 from meshnode.node.ports import Clock, Entropy
 from meshnode.node.tables import AuditEntry, Store, StoredCode, Transaction
 
@@ -92,6 +93,7 @@ class DeviceCodes:
         self._vault = vault
         self._counters = counters
         self._bus = bus
+        self.expiries = Expiries(clock)
         self._known: OrderedDict[str, WatchedCode] = OrderedDict()  # open ones, and the latest that are over
 
     async def load(self) -> None:
@@ -100,7 +102,7 @@ class DeviceCodes:
         async with self._store.read() as tx:
             for stored in await tx.device_codes.open():
                 if stored.digest is not None and self.secrets(stored) is not None:
-                    self._known[stored.code.id] = WatchedCode(stored.code, stored.digest)
+                    self._remember(WatchedCode(stored.code, stored.digest))
                 else:
                     foreign.append(replace(stored.code, state=OfferState.CANCELLED))
         if foreign:  # made under another identity key: nobody can use them, and they must not take up room
@@ -132,7 +134,7 @@ class DeviceCodes:
         async with self._store.write() as tx:
             before = [stored.code for stored in await tx.device_codes.open(rules.dialect, "offer")]
             for other in before:
-                over = other.is_expired(now)
+                over = self.expiries.is_over(other)
                 if (
                     over
                     or rules.opens == "instead of all"
@@ -186,6 +188,7 @@ class DeviceCodes:
         self._bus.publish(Event(topic, {f"{code.kind}_id": code.id, "dialect": code.dialect}))
 
     def _remember(self, known: WatchedCode) -> None:
+        self.expiries.of(known.code)
         self._known[known.code.id] = known
         if len(self._known) > _REMEMBERED:
             over = next((i for i, k in self._known.items() if k.code.state is not OfferState.OPEN), None)
@@ -228,13 +231,13 @@ class DeviceCodes:
         """A code by id, open or lately closed, for who waits beside it."""
         return self._known.get(code_id)
 
-    def is_guessable_open(self, dialect: str, now: datetime) -> bool:
+    def is_guessable_open(self, dialect: str) -> bool:
         """Whether a code-less secret of that dialect can be guessed now: only then does a failure count."""
         return any(
             k.code.dialect == dialect
             and k.code.is_codeless
             and k.code.state is OfferState.OPEN
-            and not k.code.is_expired(now)
+            and not self.expiries.is_over(k.code)
             for k in self._known.values()
         )
 
@@ -242,8 +245,7 @@ class DeviceCodes:
 
     def update(self, code: DeviceCode, **activity: Any) -> None:
         """Take over a code just committed, and tell who watches."""
-        known = self._known.get(code.id)
-        if known is not None:
+        if (known := self._known.get(code.id)) is not None:
             known.code = code
             known.activity = activity or known.activity
         data = {f"{code.kind}_id": code.id, "dialect": code.dialect, "state": code.state.value}
@@ -277,11 +279,10 @@ class DeviceCodes:
 
     async def expire(self, kind: Literal["offer", "request"], dialect: str | None = None) -> int:
         """Close what has run out (of one dialect, if given); how many."""
-        now = self._clock.now()
         due = [
             replace(k.code, state=OfferState.EXPIRED)
             for k in self._known.values()
-            if k.code.state is OfferState.OPEN and k.code.kind == kind and k.code.is_expired(now)
+            if k.code.state is OfferState.OPEN and k.code.kind == kind and self.expiries.is_over(k.code)
             and dialect in (None, k.code.dialect)
         ]  # fmt: skip
         if not due:

@@ -8,6 +8,7 @@ from typing import Final, Literal, NamedTuple
 
 from meshnode.crypto.token import make_token, token_digest
 from meshnode.domain.errors import MeshError
+from meshnode.domain.expiry import Expiry, expiry_after, expiry_of
 from meshnode.domain.pairing_code import Secret
 from meshnode.domain.principal import Principal, Role
 from meshnode.node.ports import Clock, Entropy
@@ -23,6 +24,7 @@ class DeviceSession(Session, kw_only=True):
     """A live token of a thin client."""
 
     stored: StoredToken
+    ends: Expiry | None
     lifetime_s: float | None  # of a session: each use starts it anew
     is_replaced: bool = False  # by a refresh: its end is set
     is_used: bool = False  # since the last flush
@@ -46,7 +48,7 @@ class DeviceTokens:
         self._entropy = entropy
         self._live: dict[bytes, DeviceSession] = {}
         self._of_node: dict[str, list[bytes]] = {}
-        self._replaced: list[bytes] = []  # dead, to be written so
+        self._dead: list[bytes] = []  # dead, to be written so
 
     async def load(self) -> None:
         """Read the stored tokens; the roster has been loaded."""
@@ -99,17 +101,18 @@ class DeviceTokens:
             self._take(issued.stored, issued.lifetime_s, entry)
 
     def _take(self, stored: StoredToken, lifetime_s: float | None, entry: Entry, *, is_replaced: bool = False) -> None:
-        expires = math.inf
+        ends = None
         if stored.expires_at is not None:
-            left_s = (stored.expires_at - self._clock.now()).total_seconds()
-            longest_s = REPLACED_S if is_replaced else math.inf if lifetime_s is None else lifetime_s
-            expires = self._clock.monotonic() + min(left_s, longest_s)  # else the clock went back
+            longest_s = REPLACED_S if is_replaced else lifetime_s
+            span = None if longest_s is None else timedelta(seconds=longest_s)
+            began = stored.created_at if span is None else stored.expires_at - span
+            ends = expiry_of(began, stored.expires_at, self._clock.now(), self._clock.monotonic())
         self._hold(
             DeviceSession(
                 principal=_principal(stored, entry.node.trust_level),
                 entry=entry,
                 epoch=0,
-                expires_mono=expires,
+                ends=ends,
                 listener=stored.listener,
                 stored=stored,
                 lifetime_s=lifetime_s,
@@ -132,7 +135,7 @@ class DeviceTokens:
             async with self._store.write() as tx:
                 if not self.is_live(session):
                     raise MeshError("token_expired", "the token is not valid any more")
-                ends_in_s = min(REPLACED_S, session.expires_mono - self._clock.monotonic())
+                ends_in_s = min(REPLACED_S, self._left_s(session))
                 unused = [s for d in self._of_node[old.node_id] if (s := self._live[d]).stored.replaces == old.digest]
                 for void in unused:  # now: a use of it meanwhile would end `session`
                     self._drop(void.stored)
@@ -151,7 +154,7 @@ class DeviceTokens:
             for void in unused:
                 self._hold(void)
             raise
-        session.expires_mono = self._clock.monotonic() + ends_in_s
+        session.ends = expiry_after(ends_in_s, self._clock.now(), self._clock.monotonic())
         session.is_replaced = True
         if not self.is_live(session):
             raise MeshError("token_expired", "the token was revoked meanwhile")
@@ -176,23 +179,28 @@ class DeviceTokens:
         session = self._live.get(digest)
         if session is None:
             return None
-        now = self._clock.monotonic()
-        if now >= session.expires_mono:
+        if self._left_s(session) <= 0:
             self._drop(session.stored)
+            self._dead.append(digest)  # for good, also if the wall clock was set back
             return None
         if session.lifetime_s is not None and not session.is_replaced:
-            session.expires_mono = now + session.lifetime_s
+            session.ends = expiry_after(session.lifetime_s, self._clock.now(), self._clock.monotonic())
         session.is_used = True
         if session.stored.replaces is not None:
             old = self._live.get(session.stored.replaces)
             if old is not None:
                 self._drop(old.stored)
-                self._replaced.append(old.stored.digest)
+                self._dead.append(old.stored.digest)
         return session
 
     def is_live(self, session: DeviceSession) -> bool:
         """Whether that very token still counts."""
-        return self._live.get(session.stored.digest) is session and self._clock.monotonic() < session.expires_mono
+        return self._live.get(session.stored.digest) is session and self._left_s(session) > 0
+
+    def _left_s(self, session: DeviceSession) -> float:
+        if session.ends is None:
+            return math.inf
+        return session.ends.left_s(self._clock.now(), self._clock.monotonic())
 
     def _drop(self, stored: StoredToken) -> None:
         self._live.pop(stored.digest, None)
@@ -202,7 +210,7 @@ class DeviceTokens:
 
     async def flush(self) -> None:
         """Write when tokens were used; a crash may lose some seconds of that."""
-        if not self._replaced and not any(session.is_used for session in self._live.values()):
+        if not self._dead and not any(session.is_used for session in self._live.values()):
             return
         used: list[DeviceSession] = []
         dead: list[bytes] = []
@@ -210,7 +218,7 @@ class DeviceTokens:
             async with self._store.write(durable=False) as tx:
                 now, now_mono = self._clock.now(), self._clock.monotonic()  # once nobody else writes
                 used = [session for session in self._live.values() if session.is_used]
-                dead, self._replaced = self._replaced, []
+                dead, self._dead = self._dead, []
                 for session in used:
                     session.is_used = False
                 await tx.tokens.used([_use_of(session, now, now_mono) for session in used])
@@ -218,15 +226,15 @@ class DeviceTokens:
         except BaseException:
             for session in used:
                 session.is_used = True
-            self._replaced += dead
+            self._dead += dead
             raise
 
 
 def _use_of(session: DeviceSession, now: datetime, now_mono: float) -> tuple[bytes, datetime, datetime | None]:
     """When it was last used and, if it slides, when it ends now: the two lie its lifetime apart, as `load` expects."""
-    if session.lifetime_s is None or session.is_replaced:
+    if session.ends is None or session.lifetime_s is None or session.is_replaced:
         return session.stored.digest, now, None
-    ends_at = now + timedelta(seconds=session.expires_mono - now_mono)
+    ends_at = now + timedelta(seconds=session.ends.mono - now_mono)  # as now runs, also if it was set meanwhile
     return session.stored.digest, ends_at - timedelta(seconds=session.lifetime_s), ends_at
 
 

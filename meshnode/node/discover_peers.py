@@ -28,11 +28,13 @@ class DiscoverPeers:
     def __init__(self, own_id: str) -> None:
         self._own_id = own_id
         self._sightings: dict[str, Sighting] = {}
+        self.has_heard_itself = False  # our own announcement came back: multicast works, on this machine at least
         self.on_sighting: Callable[[Sighting], None] = lambda _: None
 
     def seen(self, sighting: Sighting) -> None:
         """A service was resolved or has changed."""
         if sighting.id == self._own_id:
+            self.has_heard_itself = True
             return
         if sighting.instance in self._sightings or len(self._sightings) < SIGHTINGS_MAX:
             self._sightings[sighting.instance] = sighting

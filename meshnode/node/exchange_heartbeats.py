@@ -5,48 +5,29 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from meshnode.domain.backoff import retry_delay_s
 from meshnode.domain.errors import MeshError
 from meshnode.domain.heartbeat import Heartbeat
+from meshnode.domain.source_address import IPNetwork
 from meshnode.node.answer_heartbeat import AnswerHeartbeat
 from meshnode.node.describe_node import SelfDescription
 from meshnode.node.join_peer import JoinPeer
 from meshnode.node.learn_announcement import LearnAnnouncement
+from meshnode.node.link import Link
 from meshnode.node.open_session import OpenSession
 from meshnode.node.ports import Clock, Destination, Entropy, PeerClient
 from meshnode.node.prove_address import ProveAddress
 from meshnode.node.roster import Entry, Roster
 
 AT_ONCE: Final = 64
-ADDRESSES_TRIED: Final = 8
-HINTS_TRIED: Final = 2
 SIGHTING_S: Final = 5.0  # a sighted peer is called at once, at most this often
 LEAVE_S: Final = 2.0
 RENEW_S: Final = 60.0  # a token is renewed this long before it ends
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Link:
-    """What we remember of one peer between heartbeats."""
-
-    node_id: str
-    due: float
-    token: str = field(default="", repr=False)
-    token_until: float = 0.0
-    epoch: int = 0  # of ours, in which the session was opened
-    sequence: int = 0
-    known_sha256: str | None = None  # of our announcement, as the peer holds it
-    failures: int = 0
-    is_busy: bool = False
-    poked_at: float = -math.inf
-    hints: tuple[tuple[str, int], ...] = ()  # from mDNS: to try, never to believe
-    dropped: set[tuple[str, int]] = field(default_factory=set)  # another node answers there
 
 
 class ExchangeHeartbeats:
@@ -77,6 +58,9 @@ class ExchangeHeartbeats:
         self._entropy = entropy
         self._links: dict[str, Link] = {}
         self._wake = asyncio.Event()
+        self._planned = math.inf  # when the loop looks again by itself
+        self._must_hang_up = False
+        self.on_link: Callable[[], Sequence[IPNetwork]] = tuple  # the networks we are on
         self._tasks: set[asyncio.Task[None]] = set()
         self._places = asyncio.Semaphore(AT_ONCE)
         interval = me.facts.interval_s
@@ -97,17 +81,45 @@ class ExchangeHeartbeats:
     def sighted(self, node_id: str, addresses: tuple[tuple[str, int], ...]) -> None:
         """mDNS saw a known peer: try there, soon."""
         link = self._links.get(node_id)
-        now = self._clock.monotonic()
-        if link is None or now - link.poked_at < SIGHTING_S:
+        if link is not None:
+            link.hints = addresses
+            link.dropped.difference_update(addresses)
+            self._poke(link)
+
+    def came_from(self, node_id: str, address: str) -> None:
+        """A peer's authenticated request came from there: to be tried behind what it announces."""
+        link = self._links.get(node_id)
+        if link is None or link.heard_from == address:
             return
-        link.hints, link.poked_at, link.due = addresses, now, now
-        link.dropped.difference_update(addresses)
+        link.heard_from = address
+        link.dropped = {place for place in link.dropped if place[0] != address}
+        if link.failures:
+            self._poke(link)
+
+    def _poke(self, link: Link) -> None:
+        """Try soon: now, or as soon as it is long enough since the last time."""
+        now = self._clock.monotonic()
+        if link.poked_at <= now:
+            link.poked_at = max(now, link.poked_at + SIGHTING_S)
+            link.is_again = link.is_busy and link.poked_at <= now
+        link.due = min(link.due, link.poked_at)
+        self._wake.set()
+
+    def all_now(self, *, hang_up: bool = True) -> None:
+        """Call every peer at once, over new connections: we woke or have other addresses, and old ones lead nowhere."""
+        now = self._clock.monotonic()
+        for link in self._links.values():
+            link.due, link.failures, link.is_again = now, 0, link.is_busy
+        self._must_hang_up |= hang_up
         self._wake.set()
 
     async def run(self) -> None:
         """Send until cancelled."""
         try:
             while True:
+                if self._must_hang_up:
+                    self._must_hang_up = False
+                    await self._client.hang_up()
                 now = self._clock.monotonic()
                 for link in list(self._links.values()):
                     if link.due <= now and not link.is_busy:
@@ -122,18 +134,18 @@ class ExchangeHeartbeats:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _sleep(self) -> None:
-        """Until the grid second in which the next peer is due, or until something happens."""
+        """Until the next peer is due, or until something happens."""
         self._wake.clear()
-        due = min((link.due for link in self._links.values() if not link.is_busy), default=math.inf)
-        now = self._clock.monotonic()
-        wait = math.inf if due == math.inf else max(0.0, math.ceil(due / self._grid_s) * self._grid_s - now)
+        self._planned = min((link.due for link in self._links.values() if not link.is_busy), default=math.inf)
+        wait = None if self._planned == math.inf else max(0.0, self._planned - self._clock.monotonic())
         try:
-            async with asyncio.timeout(None if wait == math.inf else wait):
+            async with asyncio.timeout(wait):
                 await self._wake.wait()
         except TimeoutError:
             pass
 
     async def _send(self, link: Link) -> None:
+        began = self._clock.monotonic()
         try:
             async with self._places:
                 delivered = await self._deliver(link)
@@ -143,12 +155,19 @@ class ExchangeHeartbeats:
         finally:
             link.is_busy = False
         now = self._clock.monotonic()
-        if delivered:
-            link.failures, link.due = 0, now + self._me.facts.interval_s
+        if delivered:  # on the grid second before, so that it is never later than promised
+            link.failures = 0
+            link.due = max(math.floor((began + self._me.facts.interval_s) / self._grid_s) * self._grid_s, now)
         else:
             link.failures += 1
-            link.due = now + retry_delay_s(link.failures, self._entropy.fraction())
-        self._wake.set()
+            retry = now + retry_delay_s(link.failures, self._entropy.fraction())
+            link.due = math.ceil(retry / self._grid_s) * self._grid_s
+        if link.is_again:
+            link.is_again, link.due = False, now
+        elif link.poked_at > now:
+            link.due = min(link.due, link.poked_at)
+        if link.due < self._planned:
+            self._wake.set()
 
     # ── one heartbeat ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -158,7 +177,8 @@ class ExchangeHeartbeats:
         if entry is None or not entry.is_peer:
             self.remove(link.node_id)
             return False
-        for host, port in self._addresses(link, entry):
+        ours = {(host, self._me.port) for host in self._me.announcement.addresses}  # now, whoever had it before
+        for host, port in link.places(entry, ours, self.on_link()):
             try:
                 await self._beat(link, entry, host, port, leaving=leaving)
             except MeshError as error:
@@ -171,21 +191,12 @@ class ExchangeHeartbeats:
                 if error.code not in ("unreachable", "certificate_mismatch", "bad_answer"):
                     return False
                 continue
+            entry.has_moved = False
             if (entry.hostname, entry.port) != (host, port):
                 entry.hostname, entry.port = host, port
                 self._roster.touch(entry)
             return True
         return False
-
-    def _addresses(self, link: Link, entry: Entry) -> Iterator[tuple[str, int]]:
-        port = entry.announcement.port if entry.announcement else entry.port
-        candidates = [(entry.hostname, entry.port), (entry.hostname, port)]
-        candidates += link.hints[:HINTS_TRIED]  # anybody can forge one: few, so that the announced ones are tried too
-        candidates += [(address, port) for address in entry.node.addresses]
-        usable = [candidate for candidate in dict.fromkeys(candidates) if candidate not in link.dropped]
-        if not usable:  # another node answered everywhere; one of them may be the peer's again next time
-            link.dropped.clear()
-        yield from usable[:ADDRESSES_TRIED]
 
     async def _beat(self, link: Link, entry: Entry, host: str, port: int, *, leaving: bool) -> None:
         to = Destination(link.node_id, host, port, entry.node.tls_sha256 or b"")
@@ -194,14 +205,20 @@ class ExchangeHeartbeats:
         if not link.token or link.epoch != self._me.epoch or self._clock.monotonic() > link.token_until:
             await self._open_session(link, to)
         try:
-            answer = await self._client.heartbeat(to, link.token, self._compose(link, entry, leaving=leaving))
+            beat = self._compose(link, entry, leaving=leaving)
+            answer = await self._client.heartbeat(to, link.token, beat)
         except MeshError as error:
             if error.code not in ("token_expired", "not_paired"):
                 raise
             await self._open_session(link, to)  # it restarted, or forgot the token; this tells who is paired
-            answer = await self._client.heartbeat(to, link.token, self._compose(link, entry, leaving=leaving))
+            beat = self._compose(link, entry, leaving=leaving)
+            answer = await self._client.heartbeat(to, link.token, beat)
         link.known_sha256 = answer.known_sha256
-        if not leaving:
+        if beat.announcement is not None and answer.known_sha256 != beat.announcement_sha256:
+            link.token = ""  # it did not take it, so it holds a later one of ours; the next session will tell
+        if answer.leaving:  # it stops, and still answers meanwhile
+            self._answering.lost(entry, "left")
+        elif not leaving:
             self._answering.heard(entry)
         if answer.announcement is not None:
             await self._learning.learn(entry, answer.announcement)
@@ -262,7 +279,8 @@ class ExchangeHeartbeats:
             return False
 
     async def leave(self) -> None:
-        """Tell every peer that listens that we stop, within two seconds."""
+        """Tell every peer that listens that we stop, within two seconds; whoever calls meanwhile is told so too."""
+        self._answering.is_leaving = True
         online = [
             link
             for link in self._links.values()

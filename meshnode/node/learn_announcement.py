@@ -53,5 +53,7 @@ class LearnAnnouncement:
                 return
             updated = update_from(row, announcement, jws)
             await tx.nodes.upsert(updated)
+        if entry.hostname in row.addresses:  # else an address typed or forwarded, which no announcement takes back
+            entry.has_moved = entry.hostname not in updated.addresses
         entry.set_row(updated)
         self._bus.publish(Event("mesh.node.updated", {"id": entry.node.id}))

@@ -16,6 +16,7 @@ from meshnode.domain.pairing import Offer, OfferState, Way, check_open
 from meshnode.domain.pairing_code import Secret, make_code, make_pin
 from meshnode.node.counters import Counters
 from meshnode.node.event_bus import EventBus
+from meshnode.node.expiries import Expiries
 from meshnode.node.ports import Clock, Entropy
 from meshnode.node.tables import AuditEntry, Store
 
@@ -55,6 +56,7 @@ class Offers:
         self._vault = vault
         self._counters = counters
         self._bus = bus
+        self.expiries = Expiries(clock)
         self._current: LiveOffer | None = None
         self._closed: deque[LiveOffer] = deque(maxlen=_REMEMBERED)
         self.on_closed: Callable[[str], None] = lambda _: None
@@ -72,6 +74,7 @@ class Offers:
             async with self._store.write() as tx:
                 await tx.codes.save_offer(replace(stored.offer, state=OfferState.CANCELLED))
             return
+        self.expiries.of(stored.offer)
         self._current = LiveOffer(stored.offer, digest, pin)
 
     async def open(self, lifetime_s: float, maker: str | None = None) -> OpenedOffer:
@@ -87,13 +90,14 @@ class Offers:
             expires_at=now + timedelta(seconds=lifetime_s),
             maker=maker,
         )
+        self.expiries.of(offer)
         digest = self._vault.digest(code.bytes)
         sealed = self._vault.seal(offer.id, pin.encode("ascii"), self._entropy.draw(12))
         closed: Offer | None = None
         async with self._store.write() as tx:
             before = await tx.codes.open_offer(DIALECT)
             if before is not None:
-                state = OfferState.EXPIRED if now >= before.offer.expires_at else OfferState.REPLACED
+                state = OfferState.EXPIRED if self.expiries.is_over(before.offer) else OfferState.REPLACED
                 closed = replace(before.offer, state=state)
                 await tx.codes.save_offer(closed)
             await tx.codes.insert_offer(offer, DIALECT, digest, sealed)
@@ -110,23 +114,22 @@ class Offers:
     def current(self) -> LiveOffer | None:
         """The open offer, None if there is none or it has expired."""
         live = self._current
-        return live if live is not None and self._clock.now() < live.offer.expires_at else None
+        return live if live is not None and not self.expiries.is_over(live.offer) else None
 
     def find(self, way: Way, code: bytes | None) -> LiveOffer:
         """The offer that a joiner means, open by its way. Raises the refusal it gets. Touches no database."""
-        now = self._clock.now()
         if way == "pin":
             live = self.current
             if live is None:
                 raise MeshError("no_open_offer", "nobody here waits for a PIN")
-            check_open(live.offer, way, now)
+            check_open(live.offer, way, self.expiries.as_of(live.offer))
             return live
         digest = self._vault.digest(code or b"")
         candidates = [*self._closed, *([self._current] if self._current else [])]
         found = [live for live in candidates if hmac.compare_digest(live.code_digest, digest)]
         if not found:
             raise MeshError("code_unknown", "no offer has this code")
-        check_open(found[-1].offer, way, now)
+        check_open(found[-1].offer, way, self.expiries.as_of(found[-1].offer))
         return found[-1]
 
     def update(self, offer: Offer) -> None:
@@ -156,7 +159,7 @@ class Offers:
     async def expire(self) -> None:
         """Close the open offer if its time has come."""
         live = self._current
-        if live is None or self._clock.now() < live.offer.expires_at:
+        if live is None or not self.expiries.is_over(live.offer):
             return
         expired = replace(live.offer, state=OfferState.EXPIRED)
         async with self._store.write() as tx:

@@ -20,6 +20,9 @@ class Clock(Protocol):
     def monotonic(self) -> float:
         """Seconds that never jump; for ages and deadlines."""
 
+    def boot_s(self) -> float:
+        """As `monotonic`, but sleep counts; the same where the system does not tell them apart."""
+
 
 class Entropy(Protocol):
     """Randomness, passed in."""
@@ -134,3 +137,9 @@ class PeerClient(Protocol):
 
     async def identity(self, host: str, port: int, nonce: bytes) -> IdentityAnswer:
         """Who answers at an address, whatever its certificate."""
+
+    async def wall_clock(self, to: Destination) -> datetime | None:
+        """What time it is there; the pinned certificate must answer."""
+
+    async def hang_up(self) -> None:
+        """End every connection; calls under way are `unreachable`, later ones open their own."""

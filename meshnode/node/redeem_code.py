@@ -95,7 +95,7 @@ class RedeemCode:
                 done = await self._admit(tx, asked, stored.code)
             else:
                 done = None
-                if asked.format != "uuid" and self._codes.is_guessable_open(asked.dialect, now):
+                if asked.format != "uuid" and self._codes.is_guessable_open(asked.dialect):
                     spent = await self._budget.spend(tx)
                 if stored is not None and refusal is not None and refusal.code == "bad_pin":
                     wrong = spend_wrong(stored.code)
@@ -133,7 +133,7 @@ class RedeemCode:
         if code is None or code.kind != "offer":  # a request is the owner's to approve, whoever knows its code
             return MeshError("code_unknown", "no open code like that; ask for a new one")
         try:
-            check_redeemable(code, self._clock.now())
+            check_redeemable(code, self._codes.expiries.as_of(code))
         except MeshError as error:
             return error
         if stored is None or not self._codes.matches(stored, asked.pin, asked.linking_code):

@@ -23,6 +23,7 @@ class Entry:
         "announcement_sha256",
         "epoch",
         "epochs_seen",
+        "has_moved",
         "heard_mono",
         "hostname",
         "last_seen",
@@ -53,6 +54,7 @@ class Entry:
         self.sequence = node.sequence
         self.hostname = node.hostname
         self.port = node.port
+        self.has_moved = False  # it announces no longer where it was last reached
 
     def set_row(self, node: MeshNode) -> None:
         """Take over a committed row; liveness stays as heard."""
@@ -137,6 +139,11 @@ class Roster:
         """Forget an entry and its pending beats."""
         self._entries.pop(node_id, None)
         self._dirty.discard(node_id)
+
+    @property
+    def is_dirty(self) -> bool:
+        """Whether anything is to be flushed."""
+        return bool(self._dirty)
 
     def touch(self, entry: Entry) -> None:
         """Have the entry flushed with the next batch."""

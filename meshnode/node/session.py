@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
 from meshnode.domain.principal import ListenerName, Principal
@@ -14,5 +16,5 @@ class Session(msgspec.Struct):
     principal: Principal
     entry: Entry
     epoch: int
-    expires_mono: float
+    expires_mono: float = math.inf  # a peer's; a device's token has `ends`
     listener: ListenerName = "public"  # where alone the token counts

@@ -18,6 +18,7 @@ from meshnode.node.decide_request import Requests
 from meshnode.node.describe_node import SelfDescription
 from meshnode.node.device_codes import DeviceCodes
 from meshnode.node.device_tokens import DeviceTokens
+from meshnode.node.diagnose_node import DiagnoseNode
 from meshnode.node.discover_peers import DiscoverPeers
 from meshnode.node.event_bus import EventBus
 from meshnode.node.event_stream import EventStream
@@ -63,6 +64,7 @@ class UseCases(msgspec.Struct, frozen=True, kw_only=True):
     events: EventStream
     counters: Counters
     renaming: RenameSelf
+    diagnosing: DiagnoseNode
     status: ReportStatus
     store: Store
     clock: Clock

@@ -18,6 +18,7 @@ from meshnode.domain.source_address import IPNetwork, is_local, parse_ip, source
 from meshnode.node.authenticate import Sessions
 from meshnode.node.session import Session
 from meshnode.transport.http_problem import JSON
+from meshnode.transport.interfaces import scoped
 from meshnode.transport.tls_listener import AdmittedHandler
 
 COOKIE: Final = "__Host-meshnode"
@@ -68,12 +69,13 @@ class Gate:
         peer = request.transport.get_extra_info("peername") if request.transport is not None else None
         if peer is None:
             raise MeshError("request_timeout", "the connection is gone")
-        address, far = peer[0], None
-        if self._policy.trusted_proxies and _within(address, self._policy.trusted_proxies):
+        direct = scoped(peer)
+        address, far = direct, None
+        if self._policy.trusted_proxies and _within(direct, self._policy.trusted_proxies):
             address = self._forwarded_address(request, address)
         if is_local_only or action is Action.CONNECT or self.name == "plain":
             try:
-                self._check_local(request, peer[0], address)
+                self._check_local(request, direct, address)
             except MeshError as error:
                 if (is_local_only and self._policy.lan_only) or self.name == "plain":
                     raise
@@ -88,11 +90,15 @@ class Gate:
             self._limit(address)
         elif isinstance(request.protocol, AdmittedHandler):
             request.protocol.authenticated(principal.node_id)
-        return Admitted(principal, session, address, address != peer[0], far if self._policy.lan_only else None, far)
+        return Admitted(principal, session, address, address != direct, far if self._policy.lan_only else None, far)
+
+    def source_of(self, address: str) -> str:
+        """What limits count this caller by."""
+        return source_key(address, self._policy.on_link())
 
     def _limit(self, address: str) -> None:
         """Count a request without a good token. Raises `rate_limited`."""
-        wait = self._limiter.wait_s(source_key(address), asyncio.get_running_loop().time())
+        wait = self._limiter.wait_s(self.source_of(address), asyncio.get_running_loop().time())
         if wait:
             self.on_limited("http", "anonymous")
             raise MeshError("rate_limited", "too many requests without a token", retry_after_s=wait)

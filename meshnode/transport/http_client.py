@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import os
+import socket
 import ssl
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -13,7 +16,6 @@ import aiohttp
 import orjson
 
 from meshnode.domain.errors import MeshError
-from meshnode.domain.invite import format_host
 from meshnode.transport.http_problem import error_of_problem
 
 CONNECT_S: Final = 4.0
@@ -69,9 +71,10 @@ class HttpClient:
         return self._session
 
     async def close(self) -> None:
-        """Close every kept connection."""
+        """Close every connection; calls under way end as `unreachable`, later ones open their own."""
         if self._session is not None:
-            await self._session.close()
+            session, self._session = self._session, None
+            await session.close()
 
     async def call(
         self,
@@ -83,12 +86,14 @@ class HttpClient:
         fingerprint: aiohttp.Fingerprint,
         body: bytes | None = None,
         token: str | None = None,
+        on_date: Callable[[str], None] | None = None,
     ) -> bytes:
-        """The body of a 200 answer.
+        """The body of a 200 answer; `on_date` is told its Date.
 
         Raises the node's own refusal, `unreachable`, `certificate_mismatch`, or `bad_answer` for anything else.
         """
-        url = f"https://{format_host(host)}:{port}{path}"
+        # a scope's % unescaped: the resolver gets the host as it stands here
+        url = f"https://{f'[{host}]' if ':' in host else host}:{port}{path}"
         headers = {"Content-Type": "application/json"} if body is not None else {}
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
@@ -97,6 +102,8 @@ class HttpClient:
             async with self._open().request(
                 method, url, data=body, headers=headers, ssl=fingerprint, allow_redirects=False
             ) as response:
+                if on_date is not None:
+                    on_date(response.headers.get("Date", ""))
                 data = await response.content.read(ANSWER_MAX + 1)
                 while len(data) <= ANSWER_MAX and not response.content.at_eof():
                     data += await response.content.read(ANSWER_MAX + 1 - len(data))
@@ -123,4 +130,6 @@ def _reason(error: BaseException) -> str:
         return "timed out"
     inner = getattr(error, "os_error", None) or error
     text = getattr(inner, "strerror", None) or type(inner).__name__
+    if isinstance(inner, OSError) and not isinstance(inner, ssl.SSLError | socket.gaierror):
+        text = os.strerror(inner.errno) if inner.errno else text  # asyncio's own words only say where
     return str(text).split("\n", 1)[0][:120]

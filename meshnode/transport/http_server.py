@@ -41,6 +41,7 @@ class Call(msgspec.Struct):
     is_remote: bool = False  # a trusted proxy spoke for the caller
     local_refusal: MeshError | None = None  # on a socket: why it may not call what is for the local network
     far: MeshError | None = None  # on a socket: why the caller isn't on the local network, if it isn't
+    source_of: Callable[[str], str] = source_key
     body: Any = None
 
     @property
@@ -58,7 +59,7 @@ class Call(msgspec.Struct):
     @property
     def source(self) -> str:
         """What limits count by."""
-        return source_key(self.address)
+        return self.source_of(self.address)
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,7 +139,7 @@ def _answerer(
             admitted = gate.admit(request, route.action, is_local_only=route.is_local_only, body_types=route.body_types)
             call = Call(
                 request, admitted.principal, admitted.session, admitted.address, tls, gate.name, admitted.is_remote,
-                admitted.local_refusal, admitted.far,
+                admitted.local_refusal, admitted.far, gate.source_of,
             )  # fmt: skip
             if visitor is not None:
                 visitor.is_busy = True

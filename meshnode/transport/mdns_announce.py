@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from zeroconf import ServiceInfo
+from zeroconf import IPVersion, ServiceInfo
 from zeroconf.asyncio import AsyncZeroconf
 
 from meshnode.transport.txt_record import SERVICE_TYPE, TxtRecord, encode_txt, format_instance
@@ -37,6 +37,18 @@ class MdnsAnnouncer:
         else:
             await self._zeroconf.async_update_service(info)
         self._info = info
+
+    async def use_interfaces(self, addresses: Sequence[str]) -> None:
+        """Speak and listen on the interfaces with these addresses; nothing happens if that is so already.
+
+        The record is announced on those that are new, so the record must be up to date before.
+        """
+        families = {":" in address for address in addresses}
+        if families:
+            version = (
+                IPVersion.All if len(families) == 2 else IPVersion.V6Only if True in families else IPVersion.V4Only
+            )
+            await self._zeroconf.async_update_interfaces(list(addresses), version)
 
     async def withdraw(self) -> None:
         """Say goodbye."""

@@ -23,6 +23,7 @@ from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZerocon
 
 from meshnode.domain.untrusted_text import clean_text
 from meshnode.node.discover_peers import SIGHTINGS_MAX, DiscoverPeers, Sighting
+from meshnode.transport.interfaces import name_scope
 from meshnode.transport.txt_record import SERVICE_TYPE, decode_txt, parse_instance
 
 AT_ONCE: Final = 8
@@ -115,7 +116,7 @@ def _sighting(name: str, info: AsyncServiceInfo, text: bytes | None) -> Sighting
         txt = decode_txt(heard.properties)
     except ValueError:
         return None
-    addresses = info.parsed_scoped_addresses()[:16]
+    addresses = [_named(address) for address in info.parsed_scoped_addresses()[:16]]
     if not addresses or not info.port or not 1 <= info.port <= 65535:
         return None
     addresses.sort(key=lambda a: (a.startswith("169.254."), a.lower().startswith("fe80"), ":" in a))
@@ -128,3 +129,8 @@ def _sighting(name: str, info: AsyncServiceInfo, text: bytes | None) -> Sighting
         addresses=tuple(addresses),
         pairing_open=txt.pairing_open,
     )
+
+
+def _named(address: str) -> str:
+    host, _, scope = address.partition("%")
+    return f"{host}%{name_scope(scope)}" if scope else host

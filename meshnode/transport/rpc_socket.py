@@ -18,7 +18,6 @@ from aiohttp import WSMsgType, web
 from aiohttp.abc import AbstractStreamWriter
 
 from meshnode.domain.principal import Action, ListenerName, Principal, Role
-from meshnode.domain.source_address import source_key
 from meshnode.node.session import Session
 from meshnode.transport.admission import Visitor
 from meshnode.transport.connections import CLOSE_S, TOO_SLOW
@@ -48,7 +47,7 @@ class RpcCall(msgspec.Struct):
     @property
     def source(self) -> str:
         """What limits count by."""
-        return source_key(self.address)
+        return self.socket.call.source
 
 
 class Method(msgspec.Struct, frozen=True, kw_only=True):

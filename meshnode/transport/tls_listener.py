@@ -11,7 +11,7 @@ import logging
 import socket
 import ssl
 from asyncio.sslproto import SSLProtocol
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from meshnode.domain.errors import MeshError
-from meshnode.domain.source_address import source_key
+from meshnode.domain.source_address import IPNetwork, source_key
 from meshnode.transport.admission import Admission, Visitor
 from meshnode.transport.connections import LiveConnections
 from meshnode.transport.http_problem import problem_of_http, problem_response
@@ -169,8 +169,10 @@ class _Door(asyncio.Protocol):
         admission: Admission,
         connections: LiveConnections,
         context: ssl.SSLContext | None,
+        on_link: Callable[[], Sequence[IPNetwork]],
     ) -> None:
         self._server = server
+        self._on_link = on_link
         self._admission = admission
         self._connections = connections
         self._context = context
@@ -179,7 +181,7 @@ class _Door(asyncio.Protocol):
         if not isinstance(transport, asyncio.Transport):
             raise TypeError("a stream transport is needed")
         peer = transport.get_extra_info("peername") or ("?",)
-        visitor = Visitor(source_key(str(peer[0])), transport.abort)
+        visitor = Visitor(source_key(str(peer[0]), self._on_link()), transport.abort)
         self._admission.admit(visitor)
         handler = AdmittedHandler(self._server, self._admission, self._connections, visitor)
         inner: asyncio.BaseProtocol = handler
@@ -240,13 +242,19 @@ class Listener:
     """One aiohttp application on one or more bound sockets."""
 
     def __init__(
-        self, app: web.Application, admission: Admission, connections: LiveConnections, tls: TlsContexts | None
+        self,
+        app: web.Application,
+        admission: Admission,
+        connections: LiveConnections,
+        tls: TlsContexts | None,
+        on_link: Callable[[], Sequence[IPNetwork]] = tuple,
     ) -> None:
         self._app = app
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
         self._admission = admission
         self._connections = connections
         self._tls = tls
+        self._on_link = on_link
         self._servers: list[asyncio.Server] = []
 
     async def start(self, sockets: list[socket.socket]) -> None:
@@ -258,7 +266,7 @@ class Listener:
         loop = asyncio.get_running_loop()
 
         def door() -> _Door:
-            return _Door(server, self._admission, self._connections, context)
+            return _Door(server, self._admission, self._connections, context, self._on_link)
 
         for sock in sockets:
             # one accept a turn: asyncio would try `backlog` times, and log each, when file descriptors run out

@@ -55,7 +55,7 @@ def main() -> None:
     limits = SocketLimits(known_rate=Rate(10**9, 60.0, burst=10**6))
     composing.RpcServer = functools.partial(RpcServer, limits=limits)
     if arguments.plain:
-        composing.Listener = lambda app, admission, connections, _: Listener(app, admission, connections, None)
+        composing.Listener = lambda app, admission, connections, *_: Listener(app, admission, connections, None)
     ExchangeHeartbeats.add = lambda *_: None
     flags = {
         "listen.public": [f"127.0.0.1:{arguments.port}"],

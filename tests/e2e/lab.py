@@ -127,6 +127,10 @@ class Lab:
         argv = ["ip", "netns", "exec", self.switch, "nft", "-f", "-"]
         subprocess.run(argv, input=ruleset, text=True, check=True, timeout=30)
 
+    def run_on_switch(self, *argv: str) -> None:
+        """Run to its end in the namespace of the switch. Raises if that fails."""
+        subprocess.run(["ip", "netns", "exec", self.switch, *argv], check=True, timeout=30)
+
     def heal(self) -> None:
         """Undo every `nft` and `link`."""
         self.nft("flush ruleset\n")

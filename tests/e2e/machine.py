@@ -21,7 +21,7 @@ from tests.e2e.lab import Lab
 T = TypeVar("T")
 LOOPBACK = ("--listen", "127.0.0.1:0", "--control-port", "0", "--no-mdns")
 CLONE_NEWNET = 0x40000000
-KEPT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "COVERAGE_PROCESS_START")
+KEPT = ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "TMPDIR", "COVERAGE_PROCESS_START")
 
 
 def eventually(look: Callable[[], T], what: str, timeout_s: float = 15.0) -> T:

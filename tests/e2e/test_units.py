@@ -1,5 +1,6 @@
 """The systemd units, as systemd reads them, and the daemon's side of the readiness protocol."""
 
+import contextlib
 import json
 import os
 import re
@@ -9,17 +10,18 @@ import socket
 import ssl
 import struct
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.machine import Machine
+from tests.e2e.machine import Machine, eventually
 
 Make = Callable[[str], Machine]
 ROOT = Path(__file__).parents[2]
 UNITS = {"system": ROOT / "systemd/meshnode.service", "user": ROOT / "systemd/user/meshnode.service"}
-EXPOSURE_MAX = 20  # tenths; systemd calls less than 2.0 OK
+EXPOSURE_MAX = 11  # tenths, as it stands; 13 is what was asked for
 EXPLAINED = ("[Service]", "[Unit]", "[Install]")
 
 needs_analyze = pytest.mark.skipif(
@@ -88,12 +90,31 @@ class NotifySocket:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(path))
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        self._socket.settimeout(15)
 
-    def receive(self) -> tuple[list[str], int]:
-        """The next message's lines and its sender."""
+    def receive(self, timeout_s: float = 15.0) -> tuple[list[str], int]:
+        """The next message's lines and its sender. Raises TimeoutError, BlockingIOError if there is none."""
+        self._socket.settimeout(timeout_s)
         message, ancillary, _, _ = self._socket.recvmsg(4096, socket.CMSG_SPACE(struct.calcsize("3i")))
         return message.decode().splitlines(), struct.unpack("3i", ancillary[0][2])[0]
+
+    def wait_for(self, line: str) -> list[str]:
+        """The lines that came before this one."""
+        before: list[str] = []
+        deadline = time.monotonic() + 15
+        while time.monotonic() < deadline:
+            lines, _ = self.receive()
+            if line in lines:
+                return before
+            before += lines
+        raise AssertionError(f"no {line}: {before}")
+
+    def drain(self) -> list[str]:
+        """What has come and was not looked at."""
+        lines: list[str] = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                lines += self.receive(0)[0]
+        return lines
 
     def close(self) -> None:
         self._socket.close()
@@ -105,6 +126,19 @@ def notify(tmp_path: Path) -> Iterator[NotifySocket]:
     listening = NotifySocket(tmp_path / "notify")
     yield listening
     listening.close()
+
+
+@contextlib.contextmanager
+def under_systemd(node: Machine, notify: NotifySocket, **environment: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """A node whose service manager is the test."""
+    node.environment |= {"NOTIFY_SOCKET": str(notify.path), **environment}
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": node.log.open("wb")}
+    with streams["stderr"], node.popen("run", *node.flags, **streams) as running:
+        try:
+            notify.wait_for("READY=1")
+            yield running
+        finally:
+            running.kill()
 
 
 def test_ready_is_said_when_every_port_accepts(machine: Make, notify: NotifySocket) -> None:
@@ -131,9 +165,11 @@ def test_ready_is_said_when_every_port_accepts(machine: Make, notify: NotifySock
             socket.create_connection(("127.0.0.1", int(control["url"].rpartition(":")[2])), timeout=5).close()
             assert node.run("status").returncode == 0
             running.send_signal(signal.SIGTERM)
-            lines, sender = notify.receive()
-            assert lines[0] == "STOPPING=1"
-            assert sender == running.pid
+            while True:  # status lines may come before
+                lines, sender = notify.receive()
+                assert sender == running.pid
+                if "STOPPING=1" in lines:
+                    break
             assert running.wait(15) == 0
         finally:
             running.kill()
@@ -149,9 +185,46 @@ def test_a_node_that_cannot_start_is_not_ready(machine: Make, notify: NotifySock
     assert done.returncode == 78
     for unit in UNITS.values():
         assert "RestartPreventExitStatus=78" in unit.read_text().splitlines()
-    notify._socket.settimeout(0)
     with pytest.raises(BlockingIOError):
-        notify.receive()
+        notify.receive(0)
+
+
+def test_the_status_line_follows_the_peers(machine: Make, notify: NotifySocket) -> None:
+    """Name and peers, anew whenever one comes, goes, or this node is renamed."""
+    a, b = machine("a"), machine("b").start()
+    with under_systemd(a, notify) as running:
+        name = a.api("node")["node"]["name"]
+        notify.wait_for(f"STATUS={name}: no peers yet")
+        a.pair_with(b)
+        notify.wait_for(f"STATUS={name}: 1 of 1 peers online")
+        b.stop()
+        notify.wait_for(f"STATUS={name}: 0 of 1 peers online")
+        assert a.run("identity", "rename", "attic").returncode == 0
+        notify.wait_for("STATUS=attic: 0 of 1 peers online")
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(15) == 0
+
+
+def test_the_watchdog_is_fed_while_the_node_lives(machine: Make, notify: NotifySocket) -> None:
+    """Several times within the limit; not while it hangs; SIGABRT, what systemd then sends, leaves a trace of where."""
+    node = machine("a")
+    limit_s = 1.5
+    with under_systemd(node, notify, WATCHDOG_USEC=str(int(limit_s * 1e6))) as running:
+        began = time.monotonic()
+        for _ in range(6):
+            notify.wait_for("WATCHDOG=1")
+        assert limit_s < time.monotonic() - began < 4 * limit_s
+        running.send_signal(signal.SIGSTOP)
+        eventually(
+            lambda: Path(f"/proc/{running.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T", "stopped"
+        )
+        notify.drain()
+        with pytest.raises(TimeoutError):
+            notify.receive(limit_s)
+        running.send_signal(signal.SIGABRT)
+        running.send_signal(signal.SIGCONT)
+        assert running.wait(15) == -signal.SIGABRT
+    assert "Fatal Python error: Aborted" in node.log.read_text()
 
 
 def test_systemd_s_directories_are_used(machine: Make) -> None:

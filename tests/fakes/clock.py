@@ -12,6 +12,7 @@ class ManualClock:
     def __init__(self, start: datetime = START, monotonic: float = 1000.0) -> None:
         self._now = start
         self._monotonic = monotonic
+        self._slept_s = 0.0
 
     def now(self) -> datetime:
         """Wall time, UTC."""
@@ -21,12 +22,21 @@ class ManualClock:
         """Seconds that never jump."""
         return self._monotonic
 
+    def boot_s(self) -> float:
+        """As `monotonic`, with the sleep."""
+        return self._monotonic + self._slept_s
+
     def advance(self, seconds: float) -> None:
         """Let time pass, for both."""
         if seconds < 0:
             raise ValueError("time does not run backwards; use jump")
         self._now += timedelta(seconds=seconds)
         self._monotonic += seconds
+
+    def sleep(self, seconds: float) -> None:
+        """Suspend the machine: monotonic time stands still."""
+        self._now += timedelta(seconds=seconds)
+        self._slept_s += seconds
 
     def jump(self, seconds: float) -> None:
         """Set the wall clock forward or back; monotonic time doesn't notice."""

@@ -43,34 +43,49 @@ async def drain() -> None:
 
 
 class SteppedClock:
-    """Runs as the real clock does, and `step` moves it ahead."""
+    """Runs as the real clock does, and `step` moves it ahead; wall and sleep can be stepped alone."""
 
     def __init__(self) -> None:
         self._ahead_s = 0.0
+        self._wall_s = 0.0
+        self._slept_s = 0.0
 
     def step(self, seconds: float) -> None:
         """Let time pass."""
         self._ahead_s += seconds
 
+    def step_wall(self, seconds: float) -> None:
+        """Set the wall clock ahead or back; nothing else notices."""
+        self._wall_s += seconds
+
+    def sleep(self, seconds: float) -> None:
+        """Suspend the machine: monotonic time stands still."""
+        self._slept_s += seconds
+
     def now(self) -> datetime:
         """Wall time, UTC."""
-        return datetime.now(UTC) + timedelta(seconds=self._ahead_s)
+        return datetime.now(UTC) + timedelta(seconds=self._ahead_s + self._wall_s + self._slept_s)
 
     def monotonic(self) -> float:
         """Seconds that never jump back."""
         return time.monotonic() + self._ahead_s
 
+    def boot_s(self) -> float:
+        """As `monotonic`, with the sleep."""
+        return self.monotonic() + self._slept_s
+
 
 class LocalNode(Asked):
     """Start with `start`, end with `close`; the same folder can be started again."""
 
-    def __init__(self, data: Path, *, is_beating: bool = False, **flags: Any) -> None:
+    def __init__(self, data: Path, *, is_beating: bool = False, is_judging: bool = False, **flags: Any) -> None:
         self.data = data
         self.port = 0
         self.plain_port = 0
         self.clock = SteppedClock()
         self.graph: Graph
         self._is_beating = is_beating
+        self._is_judging = is_judging
         self._flags = {"http.anonymous_per_minute": 1_000_000, "heartbeat.interval_s": 0.5} | flags
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -120,6 +135,8 @@ class LocalNode(Asked):
                 self.plain_port = plain_socket.getsockname()[1]
                 await start_plain(graph, plain_socket)
             services = start_services(graph)
+            if self._is_judging:
+                services.append(asyncio.create_task(graph.sweeper.run()))
             use.status.is_ready = True
             beating = asyncio.create_task(use.heartbeats.run()) if self._is_beating else None
             ready.set()

@@ -57,6 +57,7 @@ ROUTES: dict[str, tuple[str, str]] = {  # who may, and on which listeners
     f"POST {PAIRING}/unlock": ("owner", C),
     f"POST {PAIRING}/join": ("operator", f"{P} {C}"),
     "GET /api/v1/discovered": ("operator", f"{P} {C}"),
+    "GET /api/v1/doctor": ("owner", C),
     "GET /api/v1/audit": ("operator", f"{P} {C}"),
     "POST /auth/pair/start": ("operator", f"{P} {C}"),
     "POST /auth/pair/verify": ("anyone", f"{P} {T}"),

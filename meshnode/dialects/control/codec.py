@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Final
 
 import msgspec
 
 from meshnode.domain.base64url import encode_base64url
 from meshnode.domain.device_request import PendingRequest
+from meshnode.domain.diagnosis import Finding
 from meshnode.domain.identity import format_fingerprint
 from meshnode.domain.pairing_code import Hidden
 from meshnode.domain.peer import MeshNode
@@ -97,4 +99,17 @@ def encode_request(request: PendingRequest) -> dict[str, Any]:
         "is_duplicate": request.is_duplicate,
         "is_approved": request.is_approved,
         "was": request.was,
+    }
+
+
+def encode_diagnosis(findings: Iterable[Finding], ladder: Mapping[str, Iterable[Any]]) -> dict[str, Any]:
+    """What a diagnosis found, and the rungs of each search for a peer that is out of reach."""
+    return {
+        "findings": [msgspec.to_builtins(finding) for finding in findings],
+        "ladder": {
+            node_id: [
+                {"stage": r.stage, "verdict": r.verdict, "detail": r.detail, "at": format_time(r.at)} for r in rungs
+            ]
+            for node_id, rungs in ladder.items()
+        },
     }

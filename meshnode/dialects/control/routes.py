@@ -7,7 +7,17 @@ from typing import Any, Final
 from uuid import UUID
 
 from meshnode.dialects.contract import Wire
-from meshnode.dialects.control.codec import DECODERS, Alias, Join, Level, Name, OpenOffer, encode_node, encode_request
+from meshnode.dialects.control.codec import (
+    DECODERS,
+    Alias,
+    Join,
+    Level,
+    Name,
+    OpenOffer,
+    encode_diagnosis,
+    encode_node,
+    encode_request,
+)
 from meshnode.domain.device_code import DeviceCode
 from meshnode.domain.errors import MeshError, invalid
 from meshnode.domain.invite import parse_host_port, parse_invite
@@ -100,7 +110,8 @@ def serve_control(use: UseCases, _: None) -> Wire:
         }
 
     def state_of(offer: Offer | DeviceCode) -> str:
-        is_over = offer.state is OfferState.OPEN and use.clock.now() >= offer.expires_at
+        expiries = (use.codes if isinstance(offer, DeviceCode) else use.offers).expiries
+        is_over = offer.state is OfferState.OPEN and expiries.is_over(offer)
         return (OfferState.EXPIRED if is_over else offer.state).value
 
     async def watch_offer(call: Call) -> Any:
@@ -177,6 +188,11 @@ def serve_control(use: UseCases, _: None) -> Wire:
             ]
         }
 
+    async def doctor(call: Call) -> Any:
+        is_short = call.request.query.get("stages") == "network"
+        found = await use.diagnosing.diagnose(network_only=is_short)
+        return encode_diagnosis(found.findings, found.ladder)
+
     async def audit(call: Call) -> Any:
         text = call.request.query.get("limit", "100")
         if not re.fullmatch(r"[0-9]{1,4}", text) or not 1 <= int(text) <= AUDIT_MAX:
@@ -221,6 +237,14 @@ def serve_control(use: UseCases, _: None) -> Wire:
         route("POST", "/api/v1/pairing/unlock", Action.UNLOCK_PAIRING, unlock, None, CONTROL),
         route("POST", "/api/v1/pairing/join", Action.JOIN_NODE, join, Join),
         route("GET", "/api/v1/discovered", Action.READ_NODES, discovered),
+        Route(
+            method="GET",
+            path="/api/v1/doctor",
+            action=Action.DIAGNOSE_NODE,
+            answer=doctor,
+            listeners=CONTROL,
+            query={"stages": "`network`: only what keeps nodes from seeing each other; takes less than three seconds"},
+        ),
         Route(
             method="GET",
             path="/api/v1/audit",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
@@ -159,6 +161,15 @@ class MeshClient:
         """See `PeerClient`."""
         await self._call(to, "/mesh/v1/pair/ack", Ack(sid=encode_binary(sid), id=node_id, jws=jws))
 
+    async def wall_clock(self, to: Destination) -> datetime | None:
+        """See `PeerClient`."""
+        told: list[str] = []
+        await self._http.call("GET", to.host, to.port, "/healthz", fingerprint=self._pin(to), on_date=told.append)
+        try:
+            return parsedate_to_datetime(told[0]).astimezone(UTC)
+        except (ValueError, IndexError):
+            return None
+
     async def identity(self, host: str, port: int, nonce: bytes) -> IdentityAnswer:
         """See `PeerClient`."""
         first = FirstContact()
@@ -167,3 +178,7 @@ class MeshClient:
         if first.seen is None:
             raise MeshError("bad_answer", "no certificate has been seen")
         return IdentityAnswer(card.id, _binary("public_key", card.public_key, 32), card.proof, first.seen)
+
+    async def hang_up(self) -> None:
+        """See `PeerClient`."""
+        await self._http.close()

@@ -122,6 +122,8 @@ def serve_mesh(use: UseCases, _: None) -> Wire:
     async def heartbeat(call: Call) -> Any:
         if call.session is None:
             raise MeshError("token_required", "a heartbeat needs a session")
+        if not call.is_remote:  # a proxy's address would be nobody's
+            use.heartbeats.came_from(call.session.entry.node.id, call.address)
         return await use.answering.answer(call.session, call.body)
 
     def pairing(step: str, answer: Callable[[Call], Awaitable[Any]], body: type[Any], result: type[Any]) -> Route:

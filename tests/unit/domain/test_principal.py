@@ -44,6 +44,7 @@ MAY = {
     "set_trust": {"owner"},
     "unlock_pairing": {"owner"},
     "rename_self": {"owner"},
+    "diagnose_node": {"owner"},
     "read_metrics": OPERATORS,
     "read_api": PAIRED,
     "pair_device": EVERYBODY,

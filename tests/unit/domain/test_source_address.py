@@ -49,6 +49,15 @@ def test_limits_count_by_ipv4_address_and_by_ipv6_64(text: str, key: str) -> Non
     assert source_key(text) == key
 
 
+def test_on_our_own_links_each_ipv6_address_counts_for_itself() -> None:
+    """A home is one /64: one neighbour must not use up what all share. Elsewhere a host owns it whole."""
+    on_link = [ipaddress.ip_network(text) for text in ("192.0.2.0/24", "2001:db8:1:2::/64", "fe80::/64")]
+    assert source_key("2001:db8:1:2::7", on_link) == "2001:db8:1:2::7"
+    assert source_key("fe80::7%eth0", on_link) == "fe80::7"
+    assert source_key("2001:db8:1:3::7", on_link) == "2001:db8:1:3::/64"
+    assert source_key("::ffff:192.0.2.7", on_link) == "192.0.2.7"
+
+
 @pytest.mark.parametrize(
     "text",
     [

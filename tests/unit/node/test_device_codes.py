@@ -186,7 +186,7 @@ async def test_a_code_sealed_under_another_identity_neither_crashes_nor_counts(
 ) -> None:
     """It is closed at the start, pairs nobody, and spends nobody's budget."""
     assert await state_of(core, foreign) is OfferState.CANCELLED
-    assert not core.use.codes.is_guessable_open("salita", core.clock.now())
+    assert not core.use.codes.is_guessable_open("salita")
     for _ in range(12):
         assert await refusal(core, foreign) == "code_unknown"
     assert await core.use.codes.expire("offer") == 0
@@ -208,7 +208,7 @@ async def test_only_open_guessable_codes_of_that_dialect_count(core: BareNode) -
     """Neither one that nobody can guess, nor an expired one."""
 
     def is_guessable() -> bool:
-        return core.use.codes.is_guessable_open("salita", core.clock.now())
+        return core.use.codes.is_guessable_open("salita")
 
     await core.open(opens="beside")
     await core.open(dialect="mylzip", format="legacy")

@@ -97,10 +97,36 @@ async def test_a_clock_that_goes_back_makes_no_session_longer(core: BareNode) ->
     assert is_dead(core, token)
 
 
-async def test_a_clock_that_goes_ahead_ends_no_session_that_runs(core: BareNode) -> None:
-    """Ages are measured, not read; what was written for the next start follows the wall clock."""
+async def test_a_clock_set_back_makes_no_running_session_longer(core: BareNode) -> None:
+    """The monotonic end is the sooner one."""
     token = await core.pair(token=SESSION)
-    core.clock.jump(1000 * HOUR)
+    core.clock.jump(-1000 * HOUR)
+    core.clock.advance(10 * HOUR - 1)
+    assert core.use.tokens.is_live(core.session(token))
+    core.clock.advance(10 * HOUR)
+    assert is_dead(core, token)
+    await core.use.tokens.flush()
+    await core.restart()
+    assert is_dead(core, token)
+
+
+@pytest.mark.parametrize("asleep", [False, True])
+async def test_a_session_whose_end_passes_by_the_wall_clock_is_over(core: BareNode, asleep: bool) -> None:
+    """Set ahead, or a machine that slept over it: also in the process that runs; a minute before it counts."""
+    token = await core.pair(token=SESSION)
+    pass_by = core.clock.sleep if asleep else core.clock.jump
+    pass_by(10 * HOUR - 60)
+    assert not is_dead(core, token)
+    pass_by(10 * HOUR)
+    assert is_dead(core, token)
+
+
+async def test_a_use_after_the_clock_was_set_ahead_counts_from_there(core: BareNode) -> None:
+    """What is written for the next start follows the wall clock."""
+    token = await core.pair(token=SESSION)
+    core.clock.jump(9 * HOUR)
+    assert not is_dead(core, token)
+    core.clock.jump(9 * HOUR)
     assert not is_dead(core, token)
     await core.use.tokens.flush()
     await core.restart()

@@ -1,11 +1,13 @@
 """Which of our own addresses others can reach us at."""
 
-from typing import Any, NamedTuple
+import errno
+import socket
+from typing import Any, ClassVar, NamedTuple
 
 import ifaddr
 import pytest
 
-from meshnode.transport.interfaces import CACHE_S, OwnAddresses, own_addresses
+from meshnode.transport.interfaces import CACHE_S, OwnAddresses, own_addresses, scoped
 from tests.fakes.clock import ManualClock
 
 
@@ -17,6 +19,7 @@ class Ip(NamedTuple):
 class Adapter(NamedTuple):
     nice_name: str
     ips: list[Ip]
+    index: int = 2
 
 
 LO = Adapter("lo", [Ip("127.0.0.1", 8), Ip(("::1", 0, 0), 128)])
@@ -50,15 +53,63 @@ def test_virtual_interfaces_count_where_there_is_nothing_else(adapters: list[Ada
     assert {entry.address for entry in own_addresses()} == {"172.17.0.1", "172.18.0.1"}
 
 
-def test_a_system_that_does_not_tell_gives_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on some phones; with a warning, without an error."""
+@pytest.fixture
+def denied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system that does not list its interfaces, as on some phones."""
 
-    def denied() -> list[Adapter]:
+    def refuse() -> list[Adapter]:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(ifaddr, "get_adapters", denied)
+    monkeypatch.setattr(ifaddr, "get_adapters", refuse)
+
+
+class Routed(socket.socket):
+    """A socket that would send from a given address; nothing leaves the machine."""
+
+    own: ClassVar[dict[int, str]] = {}
+
+    def connect(self, _: Any) -> None:
+        if self.family not in self.own:
+            raise OSError(errno.ENETUNREACH, "Network is unreachable")
+
+    def getsockname(self) -> Any:
+        return (self.own[self.family], 40000)
+
+
+@pytest.mark.usefixtures("denied")
+def test_a_system_that_does_not_tell_is_asked_for_its_routes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One address a family, without an interface; enough to be reached at."""
+    monkeypatch.setattr(socket, "socket", Routed)
+    monkeypatch.setattr(Routed, "own", {socket.AF_INET: "192.0.2.7", socket.AF_INET6: "2001:db8::7"})
+    assert [entry.address for entry in own_addresses()] == ["192.0.2.7", "2001:db8::7"]
+    assert own(("0.0.0.0", 1), ("::", 1)).reachable() == ["192.0.2.7", "2001:db8::7"]
+
+
+@pytest.mark.usefixtures("denied")
+def test_a_system_without_a_route_either_gives_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without an error; loopback is no answer."""
+    monkeypatch.setattr(socket, "socket", Routed)
     assert own_addresses() == []
     assert own(("0.0.0.0", 1)).best() == "127.0.0.1"
+    monkeypatch.setattr(Routed, "own", {socket.AF_INET: "127.0.0.1"})
+    assert own_addresses() == []
+
+
+def test_link_local_addresses_are_told_on_the_link_only(adapters: list[Adapter]) -> None:
+    """They mean nothing elsewhere; the interfaces are known by address and number."""
+    addresses = own(("0.0.0.0", 1), ("::", 1))
+    assert addresses.reachable() == ["192.0.2.7", "2001:db8::7"]
+    assert addresses.on_the_link() == ["192.0.2.7", "2001:db8::7", "fe80::1%eth0"]
+    assert addresses.for_multicast() == ["192.0.2.7", "2001:db8::7", "fe80::1"]
+    assert addresses.indices() == (("192.0.2.7", 2), ("2001:db8::7", 2), ("fe80::1", 2))
+
+
+def test_a_callers_link_local_address_has_its_interface() -> None:
+    """By name: the number may be another after a restart. Other addresses have none."""
+    assert scoped(("fe80::1", 6969, 0, 1)) == "fe80::1%lo"
+    assert scoped(("fe80::1", 6969, 0, 99_999)) == "fe80::1%99999"
+    assert scoped(("2001:db8::1", 6969, 0, 0)) == "2001:db8::1"
+    assert scoped(("192.0.2.1", 6969)) == "192.0.2.1"
 
 
 @pytest.mark.parametrize(
@@ -98,3 +149,12 @@ def test_the_system_is_asked_again_after_a_while(adapters: list[Adapter]) -> Non
     clock.advance(CACHE_S)
     assert addresses.best() == "192.0.2.8"
     assert [str(network) for network in addresses.on_link()] == ["192.0.2.0/24"]
+
+
+def test_a_look_does_not_wait(adapters: list[Adapter]) -> None:
+    """When there is reason to believe that something has changed."""
+    addresses = own(("0.0.0.0", 1))
+    assert addresses.best() == "192.0.2.7"
+    adapters[:] = [Adapter("eth0", [Ip("192.0.2.8", 24)])]
+    addresses.read()
+    assert addresses.best() == "192.0.2.8"
