@@ -62,11 +62,16 @@ def pair(make: Make) -> tuple[LocalNode, LocalNode, str]:
     return node, peer, node.id
 
 
+def own_certificate(node: LocalNode) -> bytes:
+    """The hash in the node's own row."""
+    return bytes(next(row["tls_sha256"] for row in node.rows() if row["is_current"]))
+
+
 def test_a_restored_node_is_the_same_to_its_peers(make: Make, tmp_path: Path) -> None:
     """The machine is lost; on another one, at another port, the node comes back online by itself."""
     node, peer, node_id = pair(make)
     file = backed_up(node, tmp_path / "backup")
-    certificate = node.row(node_id)["tls_sha256"]
+    certificate = own_certificate(node)
     node.close()
     shutil.rmtree(node.data)
     assert restored(file, tmp_path / "other").kept == []
@@ -75,10 +80,12 @@ def test_a_restored_node_is_the_same_to_its_peers(make: Make, tmp_path: Path) ->
     assert other.port != node.port
     wait_for("the new address", lambda: peer.shown(node_id)["port"] == other.port)
     epoch = other.graph.use.me.epoch
-    wait_for("this run's heartbeats", lambda: peer.graph.roster.get(node_id).epoch == epoch)
+    entry = peer.graph.roster.get(node_id)
+    assert entry is not None
+    wait_for("this run's heartbeats", lambda: entry.epoch == epoch)
     wait_for("both online again", lambda: peer.is_online(node_id) and other.is_online(peer.id))
     assert peer.trust(node_id) == other.trust(peer.id) == "paired"
-    assert other.row(node_id)["tls_sha256"] == certificate
+    assert own_certificate(other) == certificate
 
 
 def test_what_the_backup_held_open_has_ended(make: Make, tmp_path: Path) -> None:
