@@ -64,6 +64,7 @@ attempt() {
 
 install() { # run|dev
   local pip=("$venv/bin/python" -I -m pip --disable-pip-version-check --no-input install --quiet)
+  [ ! -L "$venv" ] || die "$venv is a link, and what it points to may be another checkout's: remove it, or set MESHNODE_VENV"
   if [ -e "$venv" ] && [ -n "$(ls -A "$venv")" ]; then
     [ -e "$venv/pyvenv.cfg" ] || die "$venv is not a virtual environment: remove it, or set MESHNODE_VENV"
     [ -w "$venv" ] || die "$venv belongs to $(stat -c %U "$venv"): remove it, or set MESHNODE_VENV to another place"
