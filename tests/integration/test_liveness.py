@@ -131,6 +131,8 @@ def test_who_died_while_we_were_stopped_is_seen_within_the_bounds_from_our_wakin
     """Not at once, as what we missed proves nothing; and no later than if it had died at our waking."""
     a, b = two
     a_id = a.id
+    heard = b.shown(a_id)["last_seen"]
+    wait_for("a fresh heartbeat: what was silent before counts", lambda: b.shown(a_id)["last_seen"] != heard)
     pause(b)
     a.kill()
     since = time.monotonic()
