@@ -24,7 +24,6 @@ from meshnode.domain.pairing_code import (
     make_code,
     make_code_text,
     make_linking_code,
-    make_pin,
     parse_linking_code,
 )
 from meshnode.node.counters import Counters
@@ -162,10 +161,7 @@ class DeviceCodes:
         code = self.draw_code(rules.format)
         if not rules.has_pin:
             return CodeSecrets(code)
-        pin = None
-        while pin is None:
-            pin = make_pin(self._entropy.draw(4))
-        return CodeSecrets(code, pin, make_linking_code(self._entropy.draw(8)))
+        return CodeSecrets(code, self.draw_code("legacy"), make_linking_code(self._entropy.draw(8)))
 
     def draw_code(self, code_format: CodeFormat) -> Secret:
         """A code nobody has seen."""

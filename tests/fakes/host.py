@@ -28,6 +28,10 @@ from tests.fakes.joiner import b64, new_id, sign, unb64
 
 Reply = tuple[int, dict[str, Any]]
 
+PIN = "402913"
+BROKEN = (503, {"code": "database_error", "detail": "x"})
+NOT_PAIRED = (401, {"code": "not_paired", "detail": "x"})
+
 
 class RawHost:
     """One open offer with `pin`; `calls` is what was asked, `seen` the joiner's words as decrypted."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.host import BROKEN, PIN, RawHost
 from tests.fakes.local_node import LocalNode
 from tests.fakes.nodes import Nodes, running_nodes
 
@@ -26,3 +27,21 @@ def host(tmp_path: Path) -> Iterator[LocalNode]:
         yield node.start()
     finally:
         node.close()
+
+
+@pytest.fixture
+def beating(tmp_path: Path) -> Iterator[LocalNode]:
+    """A node that sends heartbeats."""
+    node = LocalNode(tmp_path / "beating", is_beating=True)
+    try:
+        yield node.start()
+    finally:
+        node.close()
+
+
+@pytest.fixture
+def liar(tmp_path: Path) -> Iterator[RawHost]:
+    """A raw host that shows PIN, and opens no sessions."""
+    with RawHost(tmp_path, PIN) as made:
+        made.deviate["nonce"] = lambda _: BROKEN
+        yield made

@@ -7,39 +7,16 @@ import select
 import socket
 import ssl
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from meshnode.domain.errors import MeshError
-from tests.fakes.host import RawHost
+from tests.fakes.host import BROKEN, NOT_PAIRED, PIN, RawHost
 from tests.fakes.joiner import Joiner, b64, tls_context, unb64
 from tests.fakes.local_node import LocalNode
 from tests.fakes.nodes import wait_for
-
-PIN = "402913"
-BROKEN = (503, {"code": "database_error", "detail": "x"})
-NOT_PAIRED = (401, {"code": "not_paired", "detail": "x"})
-
-
-@pytest.fixture
-def liar(tmp_path: Path) -> Iterator[RawHost]:
-    """A raw host that shows PIN, and opens no sessions."""
-    with RawHost(tmp_path, PIN) as made:
-        made.deviate["nonce"] = lambda _: BROKEN
-        yield made
-
-
-@pytest.fixture
-def beating(tmp_path: Path) -> Iterator[LocalNode]:
-    """A node that sends heartbeats."""
-    node = LocalNode(tmp_path / "beating", is_beating=True)
-    try:
-        yield node.start()
-    finally:
-        node.close()
 
 
 @pytest.fixture
