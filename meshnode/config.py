@@ -89,6 +89,16 @@ class HttpConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Requests without a token that one source may make in a minute."""
 
 
+class TlsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[tls]`"""
+
+    certificate: Annotated[str, msgspec.Meta(min_length=1, max_length=4096)] | None = None
+    """PEM file of a certificate of your own, its chain behind it. Read again when it changes. Default: one that the
+    node makes and renews by itself."""
+    key: Annotated[str, msgspec.Meta(min_length=1, max_length=4096)] | None = None
+    """PEM file of its private key, without a passphrase."""
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that can be configured."""
 
@@ -98,6 +108,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     heartbeat: HeartbeatConfig = msgspec.field(default_factory=HeartbeatConfig)
     mdns: MdnsConfig = msgspec.field(default_factory=MdnsConfig)
     http: HttpConfig = msgspec.field(default_factory=HttpConfig)
+    tls: TlsConfig = msgspec.field(default_factory=TlsConfig)
     salita: SalitaSettings = msgspec.field(default_factory=SalitaSettings)
     aisopod: AisopodSettings = msgspec.field(default_factory=AisopodSettings)
     mylzip: MylzipSettings = msgspec.field(default_factory=MylzipSettings)
@@ -206,6 +217,7 @@ def _from_text(text: str) -> Any:
 
 
 def _check(config: Config) -> None:
+    _check_tls(config.tls)
     if config.listen.public_url is not None:
         try:
             parse_host_port(config.listen.public_url.removeprefix("https://").rstrip("/"))
@@ -228,3 +240,16 @@ def _check(config: Config) -> None:
                 ipaddress.ip_network(network, strict=False)
             except ValueError as error:
                 raise MeshError("bad_config", f"{setting}: {error}") from error
+
+
+def _check_tls(tls: TlsConfig) -> None:
+    if (tls.certificate is None) != (tls.key is None):
+        missing, given = ("key", "certificate") if tls.key is None else ("certificate", "key")
+        raise MeshError("bad_config", f"tls.{missing}: is missing; it goes with tls.{given}")
+    for setting, text in (("tls.certificate", tls.certificate), ("tls.key", tls.key)):
+        try:
+            is_absolute = text is None or Path(text).expanduser().is_absolute()
+        except RuntimeError:  # ~ of somebody unknown
+            is_absolute = False
+        if not is_absolute:
+            raise MeshError("bad_config", f"{setting}: must be an absolute path, or begin with ~/")

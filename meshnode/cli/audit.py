@@ -25,6 +25,12 @@ _WORDS: Final = {
     "node.joined": "joined",
     "node.revoked": "revoked",
     "node.forgotten": "forgotten",
+    "node.cloned": "identity copied",
+    "pairing.burned": "offer burned",
+    "pairing.locked": "locked out",
+    "pairing.unlocked": "unlocked",
+    "database.restored": "database restored",
+    "notice.seen": "notices seen",
     "node.trust_1": "trust level 1",
     "node.trust_2": "trust level 2",
 }

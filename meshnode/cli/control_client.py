@@ -6,7 +6,7 @@ import http.client
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote, urlsplit
 
 from meshnode.config import SYSTEM_DATA_DIR, data_directory
@@ -72,10 +72,32 @@ def find_daemon(data_dir: str | None) -> ControlClient:
     if not data_dir and not os.environ.get("MESHNODE_DATA_DIR") and own != SYSTEM_DATA_DIR:
         candidates.append(SYSTEM_DATA_DIR)
     for directory in candidates:
-        control = running_control(directory)
+        try:
+            control = running_control(directory)
+        except MeshError as error:
+            unit = find_system_unit() if directory == SYSTEM_DATA_DIR else "unknown"
+            if unit not in ("stopped", "absent"):
+                raise
+            raise MeshError("no_daemon", _where(own, is_stopped=unit == "stopped")) from error
         if control is not None:
             return ControlClient(*control)
     raise MeshError("no_daemon", _where(own))
+
+
+def find_system_unit() -> Literal["running", "stopped", "absent", "unknown"]:
+    """What systemd says of the system's node, for those who can't look at its data."""
+    from meshnode.cli.systemctl import UNIT, Systemctl
+
+    try:
+        said = Systemctl().ask("show", UNIT, "--property=LoadState", "--property=ActiveState")
+    except OSError:
+        return "unknown"
+    state = dict(line.split("=", 1) for line in said.stdout.splitlines() if "=" in line)
+    if said.returncode or "ActiveState" not in state:
+        return "unknown"
+    if state["ActiveState"] not in ("inactive", "failed"):
+        return "running"
+    return "absent" if state.get("LoadState") == "not-found" else "stopped"
 
 
 def daemon_of(directory: Path) -> ControlClient | None:
@@ -84,5 +106,6 @@ def daemon_of(directory: Path) -> ControlClient | None:
     return ControlClient(*control) if control is not None else None
 
 
-def _where(own: Path) -> str:
-    return f"no node is running (looked in {own})"
+def _where(own: Path, *, is_stopped: bool = False) -> str:
+    stopped = "; the system's is stopped: `sudo systemctl start meshnode`" if is_stopped else ""
+    return f"no node is running (looked in {own}{stopped})"

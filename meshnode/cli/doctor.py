@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from meshnode.cli.render import as_typed, print_json, say
 from meshnode.cli.unit_state import check_unit, check_version
 from meshnode.config import SYSTEM_DATA_DIR, Config, load_config
 from meshnode.daemon.offline_checks import (
+    check_certificate,
     check_database,
     check_firewall,
     check_identity,
@@ -51,6 +53,7 @@ def doctor(ctx: click.Context, as_json: bool) -> int:
         findings.append(check_listeners(status["listeners"]))
     elif not is_running(directory):
         findings.append(check_ports(config))
+        findings += check_certificate(config, datetime.now(UTC))
     port = _port(config) if status is None else int(status["node"]["port"])
     firewall = check_firewall(port)
     findings.append(firewall)

@@ -10,6 +10,7 @@ from typing import Any, Final
 import click
 
 from meshnode.cli.control_client import ControlClient
+from meshnode.cli.notices import watched
 from meshnode.cli.options import can_ask, json_option, with_daemon
 from meshnode.cli.render import AGAIN, host_port, print_json, print_table, say, short_id
 from meshnode.domain.errors import MeshError
@@ -49,6 +50,7 @@ def join(daemon: ControlClient, where: str | None, pin: str | None, as_json: boo
     again = AGAIN.get(joined["was"] or "", "")
     address = host_port(node["hostname"], node["port"])
     say(f"{click.style('Joined', fg='green', bold=True)} {node['name']} at {address}{again}.")
+    watched(daemon, node["id"])
 
 
 def _join(daemon: ControlClient, where: str, pin: str | None) -> dict[str, Any]:

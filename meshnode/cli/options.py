@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from meshnode.cli.control_client import find_daemon
+from meshnode.cli.control_client import find_daemon, find_system_unit
 from meshnode.config import SYSTEM_DATA_DIR, data_directory
 from meshnode.daemon.offline import identity_path
 from meshnode.domain.errors import MeshError
@@ -51,16 +51,28 @@ def confirm(question: str, yes: bool) -> None:
 def home_directory(ctx: click.Context) -> Path:
     """The data directory meant: --data-dir or MESHNODE_DATA_DIR, the user's own, else the system's if a node is there.
 
-    Raises `daemon_unreadable` if only a system node is here and we may not look.
+    Raises `daemon_unreadable` if it is not ours to look at; what an uninstalled service left is in nobody's way.
     """
     flag = ctx.find_root().obj
     own = data_directory(flag)
-    if flag or os.environ.get("MESHNODE_DATA_DIR") or identity_path(own).exists():
-        return own
+    is_named = bool(flag or os.environ.get("MESHNODE_DATA_DIR"))
     try:
-        identity_path(SYSTEM_DATA_DIR).stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return own
+        if _exists(identity_path(own)) or is_named:
+            return own
     except PermissionError as error:
+        raise MeshError("daemon_unreadable", f"{own} is not yours to read") from error
+    try:
+        return SYSTEM_DATA_DIR if _exists(identity_path(SYSTEM_DATA_DIR)) else own
+    except PermissionError as error:
+        if find_system_unit() == "absent":
+            return own
         raise MeshError("daemon_unreadable", f"{SYSTEM_DATA_DIR} is not yours to read") from error
-    return SYSTEM_DATA_DIR
+
+
+def _exists(path: Path) -> bool:
+    """Raises PermissionError where nobody lets us look, in every Python."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True

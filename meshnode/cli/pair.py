@@ -9,6 +9,7 @@ from typing import Any, Final
 import click
 
 from meshnode.cli.control_client import ControlClient, find_daemon
+from meshnode.cli.notices import watched
 from meshnode.cli.offer_screen import offer_screen, print_offer
 from meshnode.cli.options import json_option, with_daemon
 from meshnode.cli.render import AGAIN, print_json, say
@@ -65,6 +66,8 @@ def pair(
         ctx.exit(130)
     again = AGAIN.get(paired.get("was") or "", "")
     say(f"{click.style('Paired', fg='green', bold=True)} with {paired['name']} at {paired['address']}{again}.")
+    if not as_json:
+        watched(daemon, paired["paired"])
 
 
 @pair.command()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import sqlite3
 from contextlib import closing, suppress
@@ -83,20 +82,25 @@ def write_backup(directory: Path, target: Path, passphrase: str, now: datetime) 
 
 
 def _copy_database(directory: Path) -> bytes:
-    """The database as last committed, in one piece."""
-    source, copy = directory / DATABASE_FILE, directory / f".backup.{secrets.token_hex(4)}"
+    """The database as last committed, in one piece.
+
+    Copied in memory: a file in the directory of a node that somebody broke into could lead root elsewhere.
+    """
+    source = directory / DATABASE_FILE
+    uri = f"{source.absolute().as_uri()}?mode=ro"
     try:
-        os.close(os.open(copy, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))  # private from its first byte
-        uri = f"{source.absolute().as_uri()}?mode=ro"
-        with closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_S, isolation_level=None)) as connection:
-            connection.execute("VACUUM INTO ?", (str(copy),))
-        return copy.read_bytes()
+        with (
+            closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_S, isolation_level=None)) as connection,
+            closing(sqlite3.connect(":memory:", isolation_level=None)) as copy,
+        ):
+            connection.execute("BEGIN")
+            connection.execute("SELECT count(*) FROM sqlite_schema")  # fixes what is seen; `backup` would wait for ever
+            connection.backup(copy)
+            copy.execute("PRAGMA temp_store = MEMORY")
+            copy.execute("VACUUM")  # nothing that was deleted comes along
+            return copy.serialize()
     except sqlite3.Error as error:
         raise MeshError("bad_database", f"cannot back up {source}: {error}") from error
-    except OSError as error:
-        raise MeshError("bad_database", f"cannot back up {source}: {error.strerror}") from error
-    finally:
-        copy.unlink(missing_ok=True)
 
 
 def read_backup(source: Path, passphrase: str) -> Archive:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 from functools import partial
-from pathlib import Path
 from socket import gethostname
 from typing import Final
 
@@ -15,6 +14,7 @@ from meshnode.config import Config
 from meshnode.crypto.seal import Vault
 from meshnode.crypto.token import make_token, token_digest
 from meshnode.daemon.compose_doctor import compose_doctor
+from meshnode.daemon.follow_certificate import LOOK_S, FollowCertificate
 from meshnode.daemon.offline import DataDirectory
 from meshnode.daemon.serve_dialects import serve_dialects
 from meshnode.daemon.system import describe_platform, detect_kind
@@ -43,6 +43,7 @@ from meshnode.node.exchange_heartbeats import ExchangeHeartbeats
 from meshnode.node.join_peer import JoinPeer
 from meshnode.node.learn_announcement import LearnAnnouncement
 from meshnode.node.manage_nodes import ManageNodes
+from meshnode.node.notices import Notices
 from meshnode.node.open_offer import Offers
 from meshnode.node.open_session import OpenSession
 from meshnode.node.pair_device import PairDevice
@@ -51,6 +52,7 @@ from meshnode.node.prove_address import ProveAddress
 from meshnode.node.redeem_code import RedeemCode
 from meshnode.node.rename_self import RenameSelf
 from meshnode.node.report_status import ReportStatus
+from meshnode.node.revocations import Revocations
 from meshnode.node.roster import Entry, Roster
 from meshnode.node.sweep_liveness import SweepLiveness
 from meshnode.node.update_device import UpdateDevice
@@ -86,6 +88,7 @@ class Graph(msgspec.Struct, frozen=True, kw_only=True):
     plain: Listener | None
     control_gate: Gate
     connections: LiveConnections
+    certificate: FollowCertificate
     services: tuple[Service, ...]
     routes: tuple[Route, ...]  # of all listeners
     methods: tuple[Method, ...]
@@ -110,29 +113,32 @@ def compose(
         interval_s=config.heartbeat.interval_s or (PHONE_INTERVAL_S if kind == "phone" else DEFAULT_INTERVAL_S),
         capabilities=BUILT_INS,
         public_url=config.listen.public_url,
+        has_mdns=config.mdns.enabled,
     )
     connections, counters = LiveConnections(), Counters()
     bus, roster, http = EventBus(), Roster(), HttpClient()
     client, vault = MeshClient(http), Vault(data.key.private_bytes)
-    me = SelfDescription(data.identity, data.key, facts, database, clock, roster, bus)
+    notices = Notices(data.identity.id, database, clock, bus)
+    me = SelfDescription(data.identity, data.key, facts, database, clock, roster, bus, notices)
     events = EventStream(clock, data.identity.id, encode_notification)
     budget = AttemptBudget(database, clock)
     # peers
-    offers = Offers(database, clock, entropy, vault, counters, bus)
+    revocations = Revocations()
+    offers = Offers(database, clock, entropy, vault, counters, bus, revocations)
     confirmations = ConfirmPeer(me, offers, database, roster, counters, clock, bus)
     accepting = AcceptPeer(me, offers, budget, confirmations, database, clock, entropy)
-    joining = JoinPeer(me, client, database, roster, clock, bus)
+    joining = JoinPeer(me, client, database, roster, clock, bus, revocations)
     # thin clients
     tokens = DeviceTokens(roster, database, clock, entropy)
-    codes = DeviceCodes(database, clock, entropy, vault, counters, bus)
-    pairing = PairDevice(me, tokens, roster, connections, counters, clock, bus)
+    codes = DeviceCodes(database, clock, entropy, vault, counters, bus, revocations)
+    pairing = PairDevice(me, tokens, roster, connections, counters, clock, bus, revocations)
     redeeming = RedeemCode(codes, pairing, budget, counters, database, clock)
     requests = Requests(codes, pairing, budget, counters, database, clock, entropy, bus)
     updating = UpdateDevice(roster, database, bus)
     # everybody
     sessions = Sessions(me, roster, tokens, confirmations, clock, entropy)
     learning = LearnAnnouncement(database, clock, bus)
-    answering = AnswerHeartbeat(me, roster, learning, clock, bus)
+    answering = AnswerHeartbeat(me, roster, learning, clock, bus, notices)
     proving = ProveAddress(client, database, entropy)
     opening = OpenSession(me, client)
     heartbeats = ExchangeHeartbeats(me, roster, answering, learning, joining, opening, proving, client, clock, entropy)
@@ -173,13 +179,16 @@ def compose(
     bus.react(events.take)
     discovery.on_sighting = sighted
     database.on_trouble, database.on_mended = status.store_refuses, status.store_accepts
+    database.on_logged = notices.take
     sweeper.on_woken = sweeper.look = heartbeats.all_now
+
+    contexts = TlsContexts(tls.path, tls.sha256, tls.key)
 
     def invite_url(code: bytes, link: str | None = None) -> str:
         host, port = addresses.best(), me.port
         if config.listen.public_url:
             host, port = parse_host_port(config.listen.public_url.removeprefix("https://").rstrip("/"), 443)
-        return format_invite(Invite(host=host, port=port, code=code, cert=tls.sha256[:CERT_BYTES], link=link))
+        return format_invite(Invite(host=host, port=port, code=code, cert=contexts.sha256[:CERT_BYTES], link=link))
 
     use = UseCases(
         me=me,
@@ -204,6 +213,7 @@ def compose(
         counters=counters,
         renaming=RenameSelf(me, data.rename),
         diagnosing=diagnosing,
+        notices=notices,
         status=status,
         store=database,
         clock=clock,
@@ -240,7 +250,7 @@ def compose(
     routes = [socket, metrics_route(counters, roster, connections, status, __version__)]
     routes += [route for wire in wires.values() for route in wire.routes]
     routes.append(openapi_route(routes, __version__))
-    contexts = TlsContexts(Path(tls.path), tls.sha256)
+    certificate = FollowCertificate(config, data.path, tls, use, contexts)
     owner_token = make_token(entropy.draw(32))
     public_app, public_gate = build_app("public", routes, sessions, policy, tls=contexts)
     control_app, gate = build_app("control", routes, sessions, policy, owner_digest=token_digest(owner_token))
@@ -260,7 +270,11 @@ def compose(
         plain=plain,
         control_gate=gate,
         connections=connections,
-        services=tuple(service for wire in wires.values() for service in wire.services),
+        certificate=certificate,
+        services=(
+            Service(name="certificate", interval_s=LOOK_S, work=certificate.look),
+            *(service for wire in wires.values() for service in wire.services),
+        ),
         routes=tuple(routes),
         methods=methods,
         owner_token=owner_token,

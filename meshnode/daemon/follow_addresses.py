@@ -1,7 +1,7 @@
 """Notice when our own addresses change, and tell every peer at once.
 
 Source: docs/protocol.md, Heartbeat. The kernel's word wakes us at once where there is one (Linux); the interfaces are
-read every few seconds all the same, for where it stays silent.
+read every few seconds where there is none, and seldom all the same, for what it may leave out.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from meshnode.transport.interfaces import OwnAddresses
 from meshnode.transport.link_changes import LinkChanges
 
 POLL_S: Final = 5.0  # where nobody wakes us
-POLL_WOKEN_S: Final = 30.0
+POLL_WOKEN_S: Final = 120.0  # a look costs a millisecond or two: most of what an idle node does
 SETTLE_S: Final = 0.2  # an interface coming up brings several addresses
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,10 @@ class FollowAddresses:
 
     async def run(self) -> None:
         """Follow until cancelled."""
-        poll_s = POLL_WOKEN_S if self._changes.start() else POLL_S
+        poll_s = POLL_S
+        if self._changes.start():
+            poll_s = POLL_WOKEN_S
+            self._addresses.cache_s = POLL_WOKEN_S + POLL_S  # reading them costs more than a heartbeat
         try:
             while True:
                 self._changes.woken.clear()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import gc
 import logging
 import resource
 import signal
@@ -21,7 +19,9 @@ from meshnode.config import Config
 from meshnode.daemon.advertise import advertise
 from meshnode.daemon.compose import Graph, compose
 from meshnode.daemon.follow_addresses import FollowAddresses
+from meshnode.daemon.follow_certificate import load_tls
 from meshnode.daemon.offline import CONTROL_FILE, DataDirectory, open_data_directory
+from meshnode.daemon.process_memory import settle_memory, share_one_arena
 from meshnode.daemon.sd_notify import report_to_systemd, sd_notify
 from meshnode.daemon.system import SystemClock, SystemEntropy
 from meshnode.dialects.contract import Service
@@ -33,7 +33,7 @@ from meshnode.node.ports import Clock
 from meshnode.store.atomic_file import write_private
 from meshnode.store.database import Database
 from meshnode.store.epoch_file import read_epoch, write_epoch
-from meshnode.store.tls_files import TlsIdentity, load_or_make_tls
+from meshnode.store.tls_files import TlsIdentity
 from meshnode.transport.interfaces import OwnAddresses
 from meshnode.transport.tls_listener import TLS_BUFFER_BYTES, bind
 
@@ -60,6 +60,7 @@ def run(config: Config, data_dir: Path, on_ready: Callable[[Started], None]) -> 
     """Run a node until SIGTERM or SIGINT. Raises MeshError if it cannot start."""
     # 256 KiB per TLS connection otherwise, outgoing ones too
     sslproto.SSLProtocol.max_size = TLS_BUFFER_BYTES
+    share_one_arena()
     with suppress(ValueError, OSError):  # sockets of peers and of strangers need descriptors
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -85,7 +86,7 @@ async def _run(
     control_socket = _bind_control(config.listen.control_port)
     plain_socket = bind(*parse_host_port(config.listen.plain)) if config.listen.plain is not None else None
     names = [sock.getsockname()[:2] for sock in sockets]
-    tls = load_or_make_tls(data.path, data.identity.id, clock.now())
+    tls = load_tls(config, data.path, data.identity.id, clock.now())
     addresses = OwnAddresses(names, clock.monotonic)
     database = await Database.open(data.database)
     graph = compose(config, data, database, tls, addresses, clock, entropy)
@@ -114,7 +115,7 @@ async def _run(
                 config.mdns.enabled,
             )
         )
-        asyncio.get_running_loop().call_later(SETTLE_S, _settle_memory)
+        asyncio.get_running_loop().call_later(SETTLE_S, settle_memory)
         await _work_until(stop, config, graph, addresses)
     finally:
         (data.path / CONTROL_FILE).unlink(missing_ok=True)
@@ -148,7 +149,7 @@ async def load_state(
         epoch_on_file=read_epoch(data.path),
         save_epoch=lambda epoch: write_epoch(data.path, epoch),
     )
-    for part in (use.offers, use.codes, use.tokens, use.budget, use.confirmations, use.joining):
+    for part in (use.offers, use.codes, use.tokens, use.budget, use.confirmations, use.joining, use.notices):
         await part.load()
     for entry in graph.roster:
         if entry.is_peer:
@@ -199,15 +200,6 @@ async def _repeat(service: Service) -> None:
             log.exception("%s failed; it is tried again in %g s", service.name, service.interval_s)
 
 
-def _settle_memory() -> None:
-    """Collect what the start left; what it made lives as long as the process, so never look through it again."""
-    gc.collect()
-    gc.freeze()
-    gc.enable()
-    with suppress(OSError, AttributeError):  # glibc only: give back what the imports freed
-        ctypes.CDLL(None).malloc_trim(0)
-
-
 async def _work_until(stop: asyncio.Event, config: Config, graph: Graph, addresses: OwnAddresses) -> None:
     use = graph.use
     following = FollowAddresses(use, addresses)
@@ -250,8 +242,9 @@ async def _keep_house(graph: Graph) -> None:
     while True:
         await asyncio.sleep(HOUSEKEEPING_S)
         try:
-            async with use.store.write():  # mends it, if the disk has come back
-                pass
+            if use.status.store_trouble is not None:
+                async with use.store.write():  # mends it, if the disk has come back
+                    pass
             await use.offers.expire()
             await use.codes.expire("offer")
             await use.tokens.flush()

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import socket
 import sqlite3
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from meshnode.crypto.key_pair import KeyPair
+from meshnode.daemon.take_over import may_take_over, taken_over
 from meshnode.domain.errors import MeshError
 from meshnode.domain.identity import Identity, default_name, make_node_id
 from meshnode.node.ports import Clock, Entropy
@@ -51,8 +55,9 @@ class DataDirectory(msgspec.Struct, frozen=True):
         return self.path / DATABASE_FILE
 
     def rename(self, name: str) -> Identity:
-        """Write the identity file under another name."""
-        return rename_identity(self.path / IDENTITY_FILE, name).public
+        """Write the identity file under another name. Raises `disk_full`, `database_error`."""
+        with _disk_told(self.path):
+            return rename_identity(self.path / IDENTITY_FILE, name).public
 
     def close(self) -> None:
         """Let others in."""
@@ -95,12 +100,14 @@ def open_data_directory(path: Path, clock: Clock, entropy: Entropy) -> DataDirec
 
 
 def _lock(path: Path) -> DataLock:
-    """Lock a directory that is ours. Raises `identity_locked`, `bad_config`.
-
-    A `control.json` that stands there then is a killed daemon's: it would lead to a stranger.
-    """
+    """Lock a directory that is ours. Raises `identity_locked`, `bad_config`."""
     if path.stat().st_uid != os.geteuid():
         raise MeshError("bad_config", f"{path} belongs to another user; choose another data directory")
+    return _lock_any(path)
+
+
+def _lock_any(path: Path) -> DataLock:
+    """A `control.json` that stands there then is a killed daemon's: it would lead to a stranger."""
     for name in (DATABASE_FILE, LOCK_FILE):
         if (path / name).is_symlink():
             raise MeshError("bad_config", f"{path / name} is a symbolic link; put the file itself there")
@@ -178,11 +185,8 @@ def show_identity(path: Path) -> StoredIdentity:
 def rename_offline(path: Path, name: str) -> Identity:
     """Rename a node that isn't running. Raises `identity_locked`, `invalid_params`."""
     show_identity(path)
-    lock = _lock(path)
-    try:
+    with stopped_directory(path):
         return rename_identity(path / IDENTITY_FILE, check_name(name)).public
-    finally:
-        lock.release()
 
 
 def reset_identity(path: Path) -> list[Path]:
@@ -192,17 +196,34 @@ def reset_identity(path: Path) -> list[Path]:
     """
     if not path.is_dir():
         return []
-    lock = _lock(path)
-    try:
+    with stopped_directory(path):
         return set_node_aside(path)
+
+
+@contextmanager
+def stopped_directory(path: Path) -> Iterator[None]:
+    """Hold a directory that no daemon runs on and that need not exist yet; as root the system node's too.
+
+    Raises `identity_locked`, `bad_config`, and if the disk refuses `disk_full` or `database_error`.
+    """
+    _make_private_directory(path)
+    is_foreign = may_take_over(path) and path.stat().st_uid != os.geteuid()
+    lock = _lock_any(path) if is_foreign else _lock(path)  # before the directory is touched: a daemon may run on it
+    try:
+        with taken_over(path) if is_foreign else nullcontext(), _disk_told(path):
+            yield
     finally:
         lock.release()
 
 
-def lock_directory(path: Path) -> DataLock:
-    """Lock a directory that need not exist yet. Raises `identity_locked`, `bad_config`."""
-    _make_private_directory(path)
-    return _lock(path)
+@contextmanager
+def _disk_told(path: Path) -> Iterator[None]:
+    """What the disk refuses, as the store would say it."""
+    try:
+        yield
+    except OSError as error:
+        code = "disk_full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "database_error"
+        raise MeshError(code, f"cannot write to {path}: {error.strerror}") from error
 
 
 def set_node_aside(path: Path) -> list[Path]:

@@ -12,12 +12,14 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import closing, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from meshnode.config import Config
+from meshnode.daemon.follow_certificate import judge_own, own_files
 from meshnode.daemon.offline import DATABASE_FILE
 from meshnode.domain.diagnosis import Finding
 from meshnode.domain.errors import CODES, MeshError
@@ -30,9 +32,11 @@ from meshnode.domain.firewall_rules import (
     read_ufw,
 )
 from meshnode.domain.invite import parse_host_port
+from meshnode.domain.served_certificate import judge_certificate
 from meshnode.store.data_lock import is_held
 from meshnode.store.identity_file import IDENTITY_FILE, read_identity
 from meshnode.store.migrate import find_migrations
+from meshnode.store.tls_files import load_own_tls
 from meshnode.transport.tls_listener import bind
 
 FREE_MIN_BYTES: Final = 16 * 1024 * 1024
@@ -125,6 +129,19 @@ def check_database(directory: Path) -> Finding:
                        cause="disk_full", fix=f"make room on the disk of {directory}")  # fmt: skip
     later = f", to be migrated from schema {version} at the next start" if version < known else ""
     return Finding(stage=stage, verdict="ok", detail=f"whole{later}")
+
+
+def check_certificate(config: Config, now: datetime) -> list[Finding]:
+    """`certificate`, with no node running: whether the owner's own, if there is one, lets the next one start."""
+    files = own_files(config)
+    if files is None:
+        return []
+    try:
+        tls = load_own_tls(*files, now)
+    except MeshError as error:
+        return [Finding(stage="certificate", verdict="failure", detail=error.detail, cause=error.code,
+                        fix=error.next_step)]  # fmt: skip
+    return [judge_certificate(judge_own(tls, now))]
 
 
 # ── ports ──────────────────────────────────────────────────────────────────────────────────────────────────────────

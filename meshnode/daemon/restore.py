@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from meshnode.daemon.backup import Archive, OldSelf, read_backup, unpack, write_identity_of
-from meshnode.daemon.offline import DATABASE_FILE, lock_directory, set_node_aside
+from meshnode.daemon.offline import DATABASE_FILE, set_node_aside, stopped_directory
 from meshnode.daemon.old_node import find_old_node
 from meshnode.domain.errors import MeshError
 from meshnode.domain.identity import Identity
@@ -36,8 +36,7 @@ def restore_node(
     `bad_backup`, `bad_passphrase`, `bad_identity`, `bad_database`; nothing is changed then.
     """
     archive = read_backup(source, passphrase)
-    lock = lock_directory(directory)
-    try:
+    with stopped_directory(directory):
         stored, old = unpack(archive, directory)
         if not force:
             _refuse_overwriting(directory)
@@ -52,8 +51,6 @@ def restore_node(
             return Restored(old.identity, _replace(directory, archive, stored, old))
         except OSError as error:
             raise MeshError("bad_database", f"cannot write to {directory}: {error.strerror}") from error
-    finally:
-        lock.release()
 
 
 def _refuse_overwriting(directory: Path) -> None:

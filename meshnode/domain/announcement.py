@@ -41,6 +41,7 @@ class Announcement(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     tls_sha256: Annotated[str, msgspec.Meta(min_length=43, max_length=43)]
     capabilities: Annotated[list[Capability], msgspec.Meta(max_length=128)]
     interval_s: Interval
+    mdns: bool = True
     epoch: Counter
     revision: Counter
 

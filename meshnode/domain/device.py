@@ -90,8 +90,11 @@ def _json_size(value: Any) -> float:
         return math.inf
 
 
-def check_device(own_id: str, claim_id: str, dialect: str, before: MeshNode | None, offered_at: datetime) -> None:
-    """Raise `identity_mismatch` unless a thin client may become the row `claim_id` by a code made at `offered_at`."""
+def check_device(own_id: str, claim_id: str, dialect: str, before: MeshNode | None, *, is_outdated: bool) -> None:
+    """Raise `identity_mismatch` unless a thin client may become the row `claim_id`.
+
+    `is_outdated`: if that row is revoked, it was (or may have been) after the code was made.
+    """
     if claim_id == own_id:
         raise MeshError("identity_mismatch", "that is this node's own id")
     if before is None or (before.trust == "announced" and before.public_key is None):
@@ -100,7 +103,7 @@ def check_device(own_id: str, claim_id: str, dialect: str, before: MeshNode | No
         raise MeshError("identity_mismatch", "that id belongs to a node with a key; pair it with `meshnode join`")
     if before.dialect != dialect:
         raise MeshError("identity_mismatch", "that id is known from another app")
-    if before.revoked_at is not None and before.trust == "revoked" and offered_at <= before.revoked_at:
+    if before.trust == "revoked" and is_outdated:
         raise MeshError("identity_mismatch", "that device was revoked; the owner has to open something new for it")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Sequence
-from statistics import median
 from typing import Final, Literal
 
 import msgspec
@@ -63,6 +62,7 @@ class Neighbour(msgspec.Struct, frozen=True):
     label: str
     address: str
     answers: bool
+    has_mdns: bool = True  # as it announces
 
 
 def on_link(address: str, networks: Iterable[IPNetwork]) -> bool:
@@ -91,11 +91,13 @@ def judge_multicast(
             Finding(stage=stage, verdict="ok" if sighted else "none", detail=seen)
             for stage in ("multicast_out", "multicast_in")
         ]
-    near = [n for n in neighbours if n.answers]
-    return [_judge_out(evidence, near), _judge_in(evidence, sighted, near)]
+    near = [n for n in neighbours if n.answers and n.has_mdns]
+    silent = [n.label for n in neighbours if n.answers and not n.has_mdns]
+    why = f" ({_some(silent)}: mDNS is switched off there)" if silent else ""
+    return [_judge_out(evidence, near, why), _judge_in(evidence, sighted, near, why)]
 
 
-def _judge_out(evidence: MulticastEvidence, near: Sequence[Neighbour]) -> Finding:
+def _judge_out(evidence: MulticastEvidence, near: Sequence[Neighbour], why_nobody: str) -> Finding:
     stage = "multicast_out"
     refused = "; ".join(f"{address}: {why}" for address, why in evidence.refused)
     if refused and not evidence.sent_from:
@@ -110,7 +112,7 @@ def _judge_out(evidence: MulticastEvidence, near: Sequence[Neighbour]) -> Findin
         detail = f"nobody answered our question, though {names} can be reached by TCP"
         return Finding(stage=stage, verdict="failure", detail=detail, cause="multicast_blocked", fix=OPEN_MDNS)
     elif evidence.heard_self:
-        detail = "heard back by this machine itself; nobody else there to ask"
+        detail = f"heard back by this machine itself; nobody else there to ask{why_nobody}"
     else:
         detail = "sent, but not even this machine hears it: a firewall here drops UDP 5353"
         return Finding(stage=stage, verdict="failure", detail=detail, cause="multicast_blocked", fix=OPEN_MDNS)
@@ -120,7 +122,9 @@ def _judge_out(evidence: MulticastEvidence, near: Sequence[Neighbour]) -> Findin
     return Finding(stage=stage, verdict="ok", detail=detail)
 
 
-def _judge_in(evidence: MulticastEvidence, sighted: Sequence[str], near: Sequence[Neighbour]) -> Finding:
+def _judge_in(
+    evidence: MulticastEvidence, sighted: Sequence[str], near: Sequence[Neighbour], why_nobody: str
+) -> Finding:
     stage = "multicast_in"
     if evidence.heard:
         seen = f"; in sight: {_some(sighted)}" if sighted else ""
@@ -131,7 +135,9 @@ def _judge_in(evidence: MulticastEvidence, sighted: Sequence[str], near: Sequenc
     elif sighted:
         return Finding(stage=stage, verdict="ok", detail=f"silent now, but in sight: {_some(sighted)}")
     elif evidence.heard_self:
-        return Finding(stage=stage, verdict="ok", detail="hears its own packets back; nobody else is heard")
+        return Finding(
+            stage=stage, verdict="ok", detail=f"hears its own packets back; nobody else is heard{why_nobody}"
+        )
     else:
         detail = "nothing is heard, not even our own packets"
     return Finding(stage=stage, verdict="failure", detail=detail, cause="multicast_blocked", fix=OPEN_MDNS)
@@ -206,6 +212,8 @@ def judge_clock(now_s: float, epoch: int, offsets: Sequence[tuple[str, float]]) 
     once = ", and it once was ahead (harmless)" if epoch > now_s + AHEAD_S else ""
     if not offsets:
         return Finding(stage=stage, verdict="ok", detail=f"plausible{once}; no peer to compare with")
+    from statistics import median  # brings half a megabyte with it
+
     typical = median(offset for _, offset in offsets)
     far = [(label, offset) for label, offset in offsets if abs(offset) > CLOCK_OFF_S]
     if not far:

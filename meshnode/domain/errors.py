@@ -60,7 +60,7 @@ CODES: Final[dict[str, Code]] = {
     "nobody_found": Code(404, 1, "run `meshnode pair` on the other node, or name its address: `meshnode join HOST`"),
     # met before there is a node to ask
     "no_daemon": Code(503, 69, "start one with `meshnode run`"),
-    "daemon_unreadable": Code(503, 77, "a system node runs here: use `sudo meshnode …`"),
+    "daemon_unreadable": Code(503, 77, "it is the system's node: use `sudo meshnode …`"),
     "identity_locked": Code(503, 75, "another meshnode uses this data directory; stop it first, or choose --data-dir"),
     "port_in_use": Code(503, 75, "stop the other program or choose another port with --listen HOST:PORT"),
     "bad_identity": Code(500, 78, "restore the named file from a backup, or `meshnode identity reset --yes`"),

@@ -71,6 +71,7 @@ class Action(Enum):
     UNLOCK_PAIRING = "unlock_pairing"
     RENAME_SELF = "rename_self"
     DIAGNOSE_NODE = "diagnose_node"
+    DISMISS_NOTICES = "dismiss_notices"  # they were seen
     READ_METRICS = "read_metrics"
     READ_API = "read_api"  # /openapi.json
     # thin clients
@@ -108,6 +109,7 @@ NEEDS: Final[dict[Action, Need]] = {
     Action.UNLOCK_PAIRING: Need.OWNER,
     Action.RENAME_SELF: Need.OWNER,
     Action.DIAGNOSE_NODE: Need.OWNER,
+    Action.DISMISS_NOTICES: Need.OWNER,
     Action.READ_METRICS: Need.OPERATOR,
     Action.READ_API: Need.PAIRED,
     Action.PAIR_DEVICE: Need.ANYONE,

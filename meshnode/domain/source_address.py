@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -20,6 +21,7 @@ LOCAL_NETWORKS: Final[tuple[IPNetwork, ...]] = tuple(
 )  # fmt: skip
 
 
+@lru_cache(maxsize=4096)  # the same few are asked about with every heartbeat
 def parse_ip(text: str) -> IPAddress:
     """The address in `text`, IPv4-mapped IPv6 unmapped, scope dropped. Raises ValueError."""
     address = ipaddress.ip_address(text.split("%", 1)[0])

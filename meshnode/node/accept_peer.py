@@ -17,6 +17,7 @@ from meshnode.domain.errors import MeshError, invalid
 from meshnode.domain.identity import is_node_id
 from meshnode.domain.pairing import (
     Offer,
+    OfferState,
     Step,
     Terms,
     Way,
@@ -189,6 +190,10 @@ class AcceptPeer:
                     at=self._clock.now(), event="pairing.bad_pin", dialect=DIALECT, address=source, is_failure=True
                 )
             )
+            if offer.state is OfferState.BURNED:
+                await tx.audit.append(
+                    AuditEntry(at=self._clock.now(), event="pairing.burned", dialect=DIALECT, address=source)
+                )
         run.live.activity = {"joiner": source, "attempts_left": offer.attempts(way), "way": way, "wrong": True}
         self._offers.update(offer)
         left = offer.attempts(way)
@@ -286,7 +291,7 @@ class AcceptPeer:
                 check_opener(maker, by_id)
         except MeshError as error:
             return error
-        revoked_at = by_id.revoked_at if by_id is not None and by_id.trust == "revoked" else None
-        if revoked_at is not None and revoked_at >= offer.created_at:
-            return MeshError("offer_closed", "that node was revoked after this offer was opened")
+        is_revoked = by_id is not None and by_id.trust == "revoked"
+        if is_revoked and self._offers.revocations.is_since_opened(terms.joiner_id, offer.id):
+            return MeshError("offer_closed", "that node was revoked after this offer was opened; open another")
         return None

@@ -12,6 +12,7 @@ from meshnode.domain.liveness import StatusReason
 from meshnode.node.describe_node import SelfDescription
 from meshnode.node.event_bus import EventBus
 from meshnode.node.learn_announcement import LearnAnnouncement
+from meshnode.node.notices import Notices
 from meshnode.node.ports import Clock
 from meshnode.node.roster import Entry, Roster
 from meshnode.node.session import Session
@@ -26,13 +27,20 @@ class AnswerHeartbeat:
     """Evidence of life, and the answer to it."""
 
     def __init__(
-        self, me: SelfDescription, roster: Roster, learning: LearnAnnouncement, clock: Clock, bus: EventBus
+        self,
+        me: SelfDescription,
+        roster: Roster,
+        learning: LearnAnnouncement,
+        clock: Clock,
+        bus: EventBus,
+        notices: Notices,
     ) -> None:
         self._me = me
         self._roster = roster
         self._learning = learning
         self._clock = clock
         self._bus = bus
+        self._notices = notices
         self.is_leaving = False  # we stop
 
     async def answer(self, session: Session, beat: Heartbeat) -> Heartbeat:
@@ -98,8 +106,7 @@ class AnswerHeartbeat:
         now = self._clock.monotonic()
         recent = tuple((e, at) for e, at in entry.epochs_seen if now - at <= CLONE_WINDOW_S)
         seen = [e for e, _ in recent]
-        if epoch in seen and seen[-1] != epoch:
-            copied = f"two machines use the identity of {entry.node.label}: one of them is a copy"
-            self._tell(entry, logging.WARNING, copied)
-            self._bus.publish(Event("mesh.node.identity_cloned", {"id": entry.node.id}))
         entry.epochs_seen = (*recent, (epoch, now))[-8:]
+        if epoch in seen and seen[-1] != epoch:
+            self._bus.publish(Event("mesh.node.identity_cloned", {"id": entry.node.id}))
+            await self._notices.cloned(entry.node.id, entry.node.label)

@@ -7,8 +7,9 @@ from typing import Final
 
 from meshnode.domain.expiry import Expiry
 from meshnode.domain.lockout import Lockout, add_failure, check_unlocked, end_served, give_back, lock_expiry
+from meshnode.domain.notice import UNLOCKED
 from meshnode.node.ports import Clock
-from meshnode.node.tables import Store, Transaction
+from meshnode.node.tables import AuditEntry, Store, Transaction
 
 BUDGET: Final = "code-less"
 
@@ -37,7 +38,10 @@ class AttemptBudget:
         lockout = await tx.attempts.get(BUDGET)
         as_of, now = self._as_of(lockout), self._clock.now()
         check_unlocked(lockout, as_of)
-        return await self._put(tx, add_failure(end_served(lockout, as_of, now), now))
+        counted = add_failure(end_served(lockout, as_of, now), now)
+        if counted.locked_until is not None:
+            await _note(tx, now, "pairing.locked", f"until {counted.locked_until:%Y-%m-%d %H:%M} UTC")
+        return await self._put(tx, counted)
 
     def _as_of(self, lockout: Lockout) -> datetime:
         """The time by which its lock is to be judged; see `Expiry`."""
@@ -48,7 +52,11 @@ class AttemptBudget:
 
     async def give_back(self, tx: Transaction) -> Lockout:
         """That attempt succeeded; to be `committed`."""
-        return await self._put(tx, give_back(await tx.attempts.get(BUDGET)))
+        lockout = await tx.attempts.get(BUDGET)
+        given_back = give_back(lockout)
+        if lockout.locked_until is not None and given_back.locked_until is None:  # the tenth was the right one
+            await _note(tx, self._clock.now(), UNLOCKED)
+        return await self._put(tx, given_back)
 
     async def _put(self, tx: Transaction, lockout: Lockout) -> Lockout:
         await tx.attempts.put(BUDGET, lockout)
@@ -64,4 +72,9 @@ class AttemptBudget:
         """The owner ends a lock and forgets the failures."""
         async with self._store.write() as tx:
             await tx.attempts.put(BUDGET, Lockout())
+            await _note(tx, self._clock.now(), UNLOCKED)
         self._seen = Lockout()
+
+
+async def _note(tx: Transaction, at: datetime, event: str, detail: str | None = None) -> None:
+    await tx.audit.append(AuditEntry(at=at, event=event, dialect="mesh", detail=detail))

@@ -122,12 +122,12 @@ class Sessions:
         token = make_token(self._entropy.draw(32))
         digest = token_digest(token)
         node_id = entry.node.id
-        live = self._of_peer.setdefault(node_id, [])
-        while len(live) >= SESSIONS_PER_PEER:
+        live, now = self._of_peer.setdefault(node_id, []), self._clock.monotonic()
+        while live and (len(live) >= SESSIONS_PER_PEER or self._sessions[live[0]].expires_mono <= now):
             self._sessions.pop(live.pop(0), None)
         live.append(digest)
         principal = Principal(Role.PEER, node_id, entry.node.trust_level)
-        self._sessions[digest] = Session(principal, entry, epoch, self._clock.monotonic() + SESSION_S)
+        self._sessions[digest] = Session(principal, entry, epoch, now + SESSION_S)
         return token
 
     # ── using ──────────────────────────────────────────────────────────────────────────────────────────────────────

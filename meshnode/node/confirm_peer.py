@@ -5,7 +5,6 @@ Source: docs/protocol.md, Pairing, step 4. A row that stood before is left as it
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -25,8 +24,6 @@ from meshnode.node.open_offer import DIALECT, FORMAT, Offers
 from meshnode.node.ports import Clock
 from meshnode.node.roster import Roster
 from meshnode.node.tables import AuditEntry, Store, StoredAnswer, Transaction
-
-log = logging.getLogger(__name__)
 
 
 class ConfirmPeer:
@@ -142,9 +139,6 @@ class ConfirmPeer:
         live = self._offers.watched(waiting.offer_id)
         if live is not None:
             live.activity = {"paired": row.id, "name": row.name, "address": row.hostname, "was": was}
-        log.info(
-            "paired with %s (%s) at %s%s", row.name, row.id, row.hostname, " (was revoked)" if was == "revoked" else ""
-        )
         self._bus.publish(Event("mesh.node.paired", {"id": row.id, "name": row.name, "was": was}))
         self.on_confirmed(node_id)
 

@@ -232,8 +232,7 @@ class Requests:
         return done
 
     async def _waiting(self, tx: Transaction, dialect: str | None) -> list[StoredCode]:
-        stored = await tx.device_codes.open(dialect, "request")
-        return [s for s in stored if not self._codes.expiries.is_over(s.code)]
+        return [s for s in await tx.device_codes.open(dialect, "request") if not self._codes.expiries.is_over(s.code)]
 
     async def _open_request(self, tx: Transaction, request_id: str) -> DeviceCode:
         stored = await tx.device_codes.get(request_id)
@@ -252,12 +251,13 @@ class Requests:
         authorise_target(by, Action.DECIDE_REQUEST, before.trust_level if before is not None else 0)
         now = self._clock.now()
         if before is not None:
-            check_device(before.id if before.is_current else "", before.id, code.dialect, before, now)
+            check_device(before.id if before.is_current else "", before.id, code.dialect, before, is_outdated=False)
         rejected = await self._reject_others(tx, code)
         if code.approved_at is not None:
             return code, rejected
         approved = approve(code, now, by.node_id)
         await tx.device_codes.save(approved)
+        self._codes.revocations.opened(code.id)
         await tx.audit.append(_entry(now, "pairing.approved", code))
         return approved, rejected
 

@@ -25,11 +25,12 @@ from meshnode.domain.errors import MeshError
 from meshnode.domain.event import Event
 from meshnode.domain.identity import Identity, Kind
 from meshnode.domain.peer import MeshNode
-from meshnode.node.end_restored import end_restored
+from meshnode.node.end_restored import end_offer, end_restored
 from meshnode.node.event_bus import EventBus
+from meshnode.node.notices import Notices
 from meshnode.node.ports import Clock
 from meshnode.node.roster import Roster
-from meshnode.node.tables import Store, Transaction
+from meshnode.node.tables import AuditEntry, Store, Transaction
 
 RAISE_AHEAD_MAX: Final = 2**33  # seconds: a lying peer can't use up the counter, and time makes good its lie
 RAISE_EVERY_S: Final = 10.0  # two lying peers can't keep us busy
@@ -47,6 +48,7 @@ class SelfFacts(msgspec.Struct, frozen=True, kw_only=True):
     interval_s: float
     capabilities: tuple[Capability, ...]
     public_url: str | None
+    has_mdns: bool = True
 
 
 class _Signed(NamedTuple):
@@ -67,6 +69,7 @@ class SelfDescription:
         clock: Clock,
         roster: Roster,
         bus: EventBus,
+        notices: Notices,
     ) -> None:
         self.identity = identity
         self.key = key
@@ -81,11 +84,12 @@ class SelfDescription:
         self._clock = clock
         self._roster = roster
         self._bus = bus
+        self._notices = notices
         self._raised_mono = -RAISE_EVERY_S
         self._raised_to = -1
         self._overtaken = 0
         self.on_changed: Callable[[], None] = lambda: None  # a new announcement is to be told
-        self._certificate_hash = bytes(32)
+        self.certificate_hash = bytes(32)  # of the certificate served; `refresh` announces it
         self._addresses: Callable[[], Sequence[str]] = tuple
         self._save_epoch: Callable[[int], None] = lambda _: None
 
@@ -102,36 +106,47 @@ class SelfDescription:
 
         An epoch in the database below the one on file means that the database was restored: what was open ends.
         """
-        self.port, self._addresses, self._certificate_hash = port, addresses, certificate_hash
+        self.port, self._addresses, self.certificate_hash = port, addresses, certificate_hash
         self._save_epoch = save_epoch
         async with self._store.write() as tx:
             own = await tx.nodes.get(self.identity.id)
             held = own.epoch if own else 0
             if held < epoch_on_file and own is not None:
-                log.warning("the database was restored from a backup; open offers and the tokens of thin clients end")
-                await end_restored(tx, self._clock.now())
+                now = self._clock.now()
+                await end_restored(tx, now)
+                await tx.audit.append(AuditEntry(at=now, event="database.restored", dialect="mesh"))
                 self._bus.publish(Event("mesh.database_restored", {}))
+            elif own is not None and own.tls_sha256 != certificate_hash and await end_offer(tx):
+                log.warning("the open offer was closed: its invite names the former TLS certificate; open another")
             epoch = max(held + 1, epoch_on_file + 1, int(self._clock.now().timestamp()))
             signed = await self._sign(tx, own, epoch)
         self._take(signed)
         save_epoch(self.epoch)
 
-    async def refresh(self) -> bool:
-        """Sign anew if name, addresses or anything else has changed; whether it had."""
+    async def refresh(self, within: Callable[[], None] = lambda: None) -> bool:
+        """Sign anew if name, addresses or anything else has changed; whether it had.
+
+        `within` runs before the commit, and prevents it by raising.
+        """
         own = self._roster.get(self.identity.id)
         if not self._has_changed(own.node if own else None):
             return False
         async with self._store.write() as tx:
             signed = await self._sign(tx, await tx.nodes.get(self.identity.id), self.epoch)
+            within()
         self._take(signed)
         self._bus.publish(Event("mesh.node.updated", {"id": self.identity.id}))
         self.on_changed()
         return True
 
-    async def rename(self, identity: Identity) -> None:
-        """Go by another name from now on."""
-        self.identity = identity
-        await self.refresh()
+    async def rename(self, identity: Identity, save: Callable[[], None]) -> None:
+        """Go by another name from now on, unless `save` or the store refuses it."""
+        before, self.identity = self.identity, identity
+        try:
+            await self.refresh(save)
+        except BaseException:
+            self.identity = before
+            raise
 
     async def raise_epoch(self, above: int) -> bool:
         """A peer holds a later announcement of ours than we remember: start above it; whether it was done.
@@ -153,7 +168,7 @@ class SelfDescription:
             self._save_epoch(self.epoch)
         self._raised_to = self.epoch
         if self._overtaken >= OVERTAKEN_MAX:
-            log.warning("another machine uses this node's identity: one of the two is a copy")
+            await self._notices.cloned(self.identity.id, self.identity.name)
             self._bus.publish(Event("mesh.node.identity_cloned", {"id": self.identity.id}))
         else:
             log.warning("a peer knew a later state of this node (a restored backup, a clock once wrong); epoch raised")
@@ -173,9 +188,10 @@ class SelfDescription:
             port=self.port,
             addresses=list(self._addresses())[:8],
             public_url=facts.public_url,
-            tls_sha256=encode_base64url(self._certificate_hash),
+            tls_sha256=encode_base64url(self.certificate_hash),
             capabilities=list(facts.capabilities),
             interval_s=facts.interval_s,
+            mdns=facts.has_mdns,
             epoch=epoch,
             revision=revision,
         )
@@ -213,7 +229,7 @@ class SelfDescription:
             is_current=True,
             kind=self.facts.kind,
             public_key=self.identity.public_key,
-            tls_sha256=self._certificate_hash,
+            tls_sha256=self.certificate_hash,
             addresses=tuple(announcement.addresses),
             dialect="mesh",
             epoch=epoch,

@@ -30,6 +30,7 @@ from meshnode.node.counters import Counters
 from meshnode.node.event_bus import EventBus
 from meshnode.node.expiries import Expiries
 from meshnode.node.ports import Clock, Entropy
+from meshnode.node.revocations import Revocations
 from meshnode.node.tables import AuditEntry, Store, StoredCode, Transaction
 
 OPEN_MAX: Final = 64  # codes of one dialect
@@ -84,8 +85,9 @@ class DeviceCodes:
     """The codes of every dialect but mesh."""
 
     def __init__(
-        self, store: Store, clock: Clock, entropy: Entropy, vault: Vault, counters: Counters, bus: EventBus
-    ) -> None:
+        self, store: Store, clock: Clock, entropy: Entropy, vault: Vault, counters: Counters, bus: EventBus,
+        revocations: Revocations,
+    ) -> None:  # fmt: skip
         self._store = store
         self._clock = clock
         self._entropy = entropy
@@ -93,6 +95,7 @@ class DeviceCodes:
         self._counters = counters
         self._bus = bus
         self.expiries = Expiries(clock)
+        self.revocations = revocations
         self._known: OrderedDict[str, WatchedCode] = OrderedDict()  # open ones, and the latest that are over
 
     async def load(self) -> None:
@@ -175,6 +178,7 @@ class DeviceCodes:
         digest = self.digest(code.dialect, secrets.code)
         sealed = self._vault.seal(code.id, msgspec.json.encode(secrets, enc_hook=str), self._entropy.draw(12))
         await tx.device_codes.insert(code, digest, sealed)
+        self.revocations.opened(code.id)
 
     def opened(self, code: DeviceCode, secrets: CodeSecrets) -> None:
         """It is committed."""

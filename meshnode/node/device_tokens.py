@@ -49,6 +49,7 @@ class DeviceTokens:
         self._live: dict[bytes, DeviceSession] = {}
         self._of_node: dict[str, list[bytes]] = {}
         self._dead: list[bytes] = []  # dead, to be written so
+        self.prefixes: dict[str, str] = {}  # by dialect: how its clients expect a token to begin
 
     async def load(self) -> None:
         """Read the stored tokens; the roster has been loaded."""
@@ -146,6 +147,7 @@ class DeviceTokens:
                     kind=old.kind,
                     listener=old.listener,
                     lifetime_s=session.lifetime_s,
+                    prefix=self.prefixes.get(session.entry.node.dialect, ""),
                     replaces=old.digest,
                 )
                 await tx.tokens.revoke([void.stored.digest for void in unused], now)

@@ -21,6 +21,7 @@ from meshnode.domain.diagnosis import (
     on_link,
 )
 from meshnode.domain.errors import MeshError
+from meshnode.domain.served_certificate import judge_certificate
 from meshnode.domain.source_address import IPNetwork
 from meshnode.node.describe_node import SelfDescription
 from meshnode.node.discover_peers import DiscoverPeers
@@ -35,6 +36,7 @@ PEERS_MAX: Final = 64
 AT_ONCE: Final = 8
 ADDRESSES_TRIED: Final = 8
 PEER_S: Final = 5.0
+_HAS_STAGE: Final = frozenset({"certificate"})
 _BY_CHOICE: Final = frozenset({"plain_listener"})  # said in `status`, and what the owner asked for
 
 
@@ -129,6 +131,8 @@ class DiagnoseNode:
         if not network_only:
             offsets = [(e.entry.node.label, e.offset_s) for e in examined if e.offset_s is not None]
             findings.append(judge_clock(self._clock.now().timestamp(), self._me.epoch, offsets))
+            if self._status.certificate is not None:
+                findings.append(judge_certificate(self._status.certificate))
             findings += [self._judge(peer, networks) for peer in examined]
             findings += self._degraded()
         return Diagnosis(findings, dict(self.ladder.records))
@@ -143,13 +147,13 @@ class DiagnoseNode:
             good = next((a for a in peer.attempts if a.pinned and on_link(a.host, networks)), None)
             tried = good or next((a for a in peer.attempts if on_link(a.host, networks)), None)
             if tried is not None and (good is not None or peer.entry.status_reason != "left"):
-                found.append(Neighbour(peer.entry.node.label, tried.host, good is not None))
+                found.append(_neighbour(peer.entry, tried.host, answers=good is not None))
         known = {peer.entry.node.id for peer in examined}
         for entry in self._roster:
             if not entry.is_peer or entry.node.id in known or entry.status_reason == "left":
                 continue
             if on_link(entry.hostname, networks):
-                found.append(Neighbour(entry.node.label, entry.hostname, entry.status == "online"))
+                found.append(_neighbour(entry, entry.hostname, answers=entry.status == "online"))
         return found
 
     def _degraded(self) -> list[Finding]:
@@ -162,6 +166,7 @@ class DiagnoseNode:
                 fix="" if trouble["code"] in _BY_CHOICE else "see docs/operations.md, Is it well?",
             )
             for trouble in self._status.degraded()
+            if trouble["code"] not in _HAS_STAGE
         ]
 
     # ── peers ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -235,6 +240,10 @@ class DiagnoseNode:
 
     def _destination(self, entry: Entry, host: str, port: int) -> Destination:
         return Destination(entry.node.id, host, port, entry.node.tls_sha256 or b"")
+
+
+def _neighbour(entry: Entry, address: str, *, answers: bool) -> Neighbour:
+    return Neighbour(entry.node.label, address, answers, has_mdns=entry.announcement is None or entry.announcement.mdns)
 
 
 def _duration(seconds: float) -> str:

@@ -214,12 +214,17 @@ class DiscoveryLadder:
 
     def _why_deaf(self, peers: list[Entry]) -> str | None:
         """Peers answer from our own network and mDNS shows none; or not even our own announcement came back."""
-        networks = list(self._networks())
-        near = [entry for entry in peers if entry.status == "online" and on_link(entry.hostname, networks)]
+        near = [
+            entry for entry in peers
+            if entry.status == "online" and (entry.announcement is None or entry.announcement.mdns)
+        ]  # fmt: skip
+        if near:  # else nobody asks the system for its interfaces
+            networks = list(self._networks())
+            near = [entry for entry in near if on_link(entry.hostname, networks)]
         seen = {sighting.id for sighting in self._discovery.list()}
         if near and not any(entry.node.id in seen for entry in near):
             who = f"{near[0].node.label} answers at {near[0].hostname}"
-            return f"mDNS shows none of the peers of this network, though {who}: it is blocked, or switched off there"
+            return f"mDNS shows none of the peers of this network, though {who}: it is blocked"
         if not seen and not self._discovery.has_heard_itself:
             return "mDNS is blocked on this machine: not even our own announcement is heard"
         return None

@@ -9,7 +9,6 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
 from typing import Final, NamedTuple
 
 import msgspec
@@ -39,6 +38,7 @@ from meshnode.node.event_bus import EventBus
 from meshnode.node.introduction import Proven, make_introduction, verify_introduction
 from meshnode.node.open_offer import DIALECT
 from meshnode.node.ports import BeginAnswer, Clock, Contact, Destination, FinishAnswer, PeerClient
+from meshnode.node.revocations import Revocations
 from meshnode.node.roster import Roster
 from meshnode.node.tables import AuditEntry, PendingAck, Store
 
@@ -75,7 +75,14 @@ class JoinPeer:
     """The joiner."""
 
     def __init__(
-        self, me: SelfDescription, client: PeerClient, store: Store, roster: Roster, clock: Clock, bus: EventBus
+        self,
+        me: SelfDescription,
+        client: PeerClient,
+        store: Store,
+        roster: Roster,
+        clock: Clock,
+        bus: EventBus,
+        revocations: Revocations,
     ) -> None:
         self._me = me
         self._client = client
@@ -83,6 +90,7 @@ class JoinPeer:
         self._roster = roster
         self._clock = clock
         self._bus = bus
+        self._revocations = revocations
         self._joining = asyncio.Lock()
         self.pending: set[str] = set()  # hosts that have not answered our acknowledge
         self.on_joined: Callable[[str], None] = lambda _: None
@@ -95,7 +103,7 @@ class JoinPeer:
     async def join(self, invitation: Invitation) -> Joined:
         """Pair with the host that shows the PIN. Raises the refusal; nothing is stored then."""
         async with self._joining:
-            started_at = self._clock.now()
+            began = self._revocations.turn
             async with self._store.write():  # one that is known to refuse does so now, not after the host has stored us
                 pass
             contact = self._client.contact(invitation.host, invitation.port, invitation.cert_prefix)
@@ -111,7 +119,7 @@ class JoinPeer:
             proven = verify_introduction("host", terms, pake.key(), answer.tag, answer.sealed, shares)
             stage = advance("joiner", stage, Step.RIGHT_TAG)
             jws = self._sign_ack(terms)
-            joined = await self._store_host(terms, proven, invitation, started_at, jws)
+            joined = await self._store_host(terms, proven, invitation, began, jws)
         await self._acknowledge(contact, terms, jws)
         self.on_joined(joined.node.id)
         return joined
@@ -174,15 +182,13 @@ class JoinPeer:
             is_repeated = True
             await asyncio.sleep(REPEAT_EVERY_S)
 
-    async def _store_host(
-        self, terms: Terms, proven: Proven, invitation: Invitation, started_at: datetime, jws: str
-    ) -> Joined:
+    async def _store_host(self, terms: Terms, proven: Proven, invitation: Invitation, began: int, jws: str) -> Joined:
         now = self._clock.now()
         hostname = invitation.host
         async with self._store.write() as tx:
             before = await tx.nodes.get(terms.host_id)
             check_claim(self._me.identity, terms.host_id, terms.host_key, before, await tx.nodes.by_key(terms.host_key))
-            if before is not None and before.trust == "revoked" and (before.revoked_at or now) >= started_at:
+            if before is not None and before.trust == "revoked" and self._revocations.is_since(before.id, began):
                 raise MeshError("session_over", "that node was revoked while the join was under way")
             row = introduce(
                 proven.announcement,
@@ -192,6 +198,7 @@ class JoinPeer:
                 trust="paired",
                 now=now,
             )
+            was = before.trust if before is not None and before.trust in ("revoked", "paired") else None
             await tx.nodes.upsert(row)
             if before is not None and before.public_key is None:  # whoever held that id could not prove it
                 await tx.tokens.revoke_all(row.id, now)
@@ -203,13 +210,12 @@ class JoinPeer:
             )
             await tx.audit.append(
                 AuditEntry(
-                    at=now, event="node.joined", dialect=DIALECT, node_id=row.id, node_name=row.name, address=hostname
+                    at=now, event="node.joined", dialect=DIALECT, node_id=row.id, node_name=row.name, address=hostname,
+                    detail={"revoked": "was revoked", "paired": "paired again"}.get(was or ""),
                 )
-            )
+            )  # fmt: skip
         self.pending.add(row.id)
         self._roster.put(row, self._clock.monotonic())
-        was = before.trust if before is not None and before.trust in ("revoked", "paired") else None
-        log.info("joined %s (%s) at %s%s", row.name, row.id, hostname, " (was revoked)" if was == "revoked" else "")
         self._bus.publish(Event("mesh.node.paired", {"id": row.id, "name": row.name, "was": was}))
         return Joined(row, was)
 

@@ -169,6 +169,7 @@ class ManageNodes:
                     )
                 )
                 await tx.nodes.upsert(revoked[-1])
+                self._codes.revocations.revoked(row.id)
                 await tx.tokens.revoke_all(row.id, now)
                 ended += await self._codes.end_of_device(tx, row.id)
                 await tx.acks.delete(row.id)
@@ -210,6 +211,7 @@ class ManageNodes:
         self._end(node.id)
         for code in ended:
             self._codes.update(code)
+        self._codes.revocations.forgotten(node.id)
         self._roster.remove(node.id)
         self._bus.publish(Event("mesh.node.updated", {"id": node.id}))
         await self.hang_up(node.id, "forgotten")

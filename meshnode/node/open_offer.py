@@ -18,6 +18,7 @@ from meshnode.node.counters import Counters
 from meshnode.node.event_bus import EventBus
 from meshnode.node.expiries import Expiries
 from meshnode.node.ports import Clock, Entropy
+from meshnode.node.revocations import Revocations
 from meshnode.node.tables import AuditEntry, Store
 
 DIALECT: Final = "mesh"
@@ -48,8 +49,9 @@ class Offers:
     """The offers of the mesh dialect."""
 
     def __init__(
-        self, store: Store, clock: Clock, entropy: Entropy, vault: Vault, counters: Counters, bus: EventBus
-    ) -> None:
+        self, store: Store, clock: Clock, entropy: Entropy, vault: Vault, counters: Counters, bus: EventBus,
+        revocations: Revocations,
+    ) -> None:  # fmt: skip
         self._store = store
         self._clock = clock
         self._entropy = entropy
@@ -57,6 +59,7 @@ class Offers:
         self._counters = counters
         self._bus = bus
         self.expiries = Expiries(clock)
+        self.revocations = revocations
         self._current: LiveOffer | None = None
         self._closed: deque[LiveOffer] = deque(maxlen=_REMEMBERED)
         self.on_closed: Callable[[str], None] = lambda _: None
@@ -101,6 +104,7 @@ class Offers:
                 closed = replace(before.offer, state=state)
                 await tx.codes.save_offer(closed)
             await tx.codes.insert_offer(offer, DIALECT, digest, sealed)
+            self.revocations.opened(offer.id)
             await tx.codes.delete_before(now - timedelta(days=1))
             await tx.audit.append(AuditEntry(at=now, event="offer.opened", dialect=DIALECT, node_id=maker))
         if closed is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -20,11 +19,10 @@ from meshnode.node.describe_node import SelfDescription
 from meshnode.node.device_tokens import DeviceSession, DeviceTokens, IssuedToken
 from meshnode.node.event_bus import EventBus
 from meshnode.node.ports import Clock, Connections
+from meshnode.node.revocations import Revocations
 from meshnode.node.roster import Roster
 from meshnode.node.session import Session
 from meshnode.node.tables import AuditEntry, Transaction
-
-log = logging.getLogger(__name__)
 
 
 class TokenRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +70,7 @@ class PairDevice:
         counters: Counters,
         clock: Clock,
         bus: EventBus,
+        revocations: Revocations,
     ) -> None:
         self._me = me
         self._tokens = tokens
@@ -80,6 +79,7 @@ class PairDevice:
         self._counters = counters
         self._clock = clock
         self._bus = bus
+        self._revocations = revocations
         self.on_paired: Callable[[str], None] = lambda _: None
 
     async def admit(
@@ -88,8 +88,8 @@ class PairDevice:
         """Upsert the row, end its older tokens, issue one; `admitted` after the commit. Raises `identity_mismatch`."""
         now = self._clock.now()
         before = await tx.nodes.get(claim.id)
-        offered_at = code.approved_at or code.created_at
-        check_device(self._me.identity.id, claim.id, code.dialect, before, offered_at)
+        is_outdated = self._revocations.is_since_opened(claim.id, code.id)
+        check_device(self._me.identity.id, claim.id, code.dialect, before, is_outdated=is_outdated)
         presented = self._presents(caller, claim.id)
         maker = code.made_by if code.made_by != self._me.identity.id else None
         if code.opened_by not in (None, self._me.identity.id):
@@ -148,10 +148,6 @@ class PairDevice:
         self._roster.put(node, self._clock.monotonic())
         self._tokens.take(done.issued)
         self._counters.paired(code.dialect, code.format, (self._clock.now() - code.created_at).total_seconds())
-        log.info(
-            "paired with %s (%s, %s) at %s%s", node.name, node.id, code.dialect, node.hostname,
-            f" ({done.was} before)" if done.was else "",
-        )  # fmt: skip
         self._bus.publish(Event("mesh.node.paired", {"id": node.id, "name": node.name, "was": done.was}))
         self.on_paired(node.id)
         if done.was == "paired":

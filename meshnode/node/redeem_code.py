@@ -114,6 +114,10 @@ class RedeemCode:
                         is_failure=True,
                     )
                 )
+                if wrong is not None and wrong.state is OfferState.BURNED:
+                    await tx.audit.append(
+                        AuditEntry(at=now, event="pairing.burned", dialect=asked.dialect, address=asked.caller.source)
+                    )
         self._budget.committed(spent)
         if wrong is not None:
             self._codes.update(wrong, joiner=asked.caller.source, attempts_left=wrong.attempts, wrong=True)

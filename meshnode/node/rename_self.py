@@ -1,13 +1,18 @@
-"""Go by another name: the identity file first, then the announcement."""
+"""Go by another name: row and identity file take it together, then the announcement says so."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
-from meshnode.domain.errors import invalid
+import msgspec
+
+from meshnode.domain.errors import MeshError, invalid
 from meshnode.domain.identity import Identity
 from meshnode.domain.untrusted_text import NAME_MAX, clean_text
 from meshnode.node.describe_node import SelfDescription
+
+log = logging.getLogger(__name__)
 
 
 def check_name(name: str) -> str:
@@ -28,7 +33,26 @@ class RenameSelf:
         self._save = save
 
     async def rename(self, name: str) -> Identity:
-        """Store and announce the name. Raises `invalid_params`."""
-        identity = self._save(check_name(name))
-        await self._me.rename(identity)
+        """Store and announce the name. Raises `invalid_params`, `disk_full`, `database_error`; it is as before then."""
+        before = self._me.identity
+        identity = msgspec.structs.replace(before, name=check_name(name))
+        is_saved = False
+
+        def save() -> None:
+            nonlocal is_saved
+            is_saved = True
+            self._save(identity.name)
+
+        try:
+            await self._me.rename(identity, save)
+        except BaseException:
+            if is_saved:  # and the row was not
+                self._take_back(before.name)
+            raise
         return identity
+
+    def _take_back(self, name: str) -> None:
+        try:
+            self._save(name)
+        except MeshError as error:
+            log.error("the identity file may have another name than %s: %s", name, error.detail)

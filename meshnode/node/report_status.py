@@ -7,6 +7,7 @@ from collections import Counter
 import msgspec
 
 from meshnode.domain.errors import OF_THE_STORE, MeshError
+from meshnode.domain.served_certificate import ServedCertificate
 from meshnode.node.roster import Roster
 
 
@@ -17,6 +18,7 @@ class ReportStatus(msgspec.Struct):
     listeners: list[str] = msgspec.field(default_factory=list)
     plain_port: int | None = None  # of the listener without TLS
     is_ready: bool = False
+    certificate: ServedCertificate | None = None
     store_trouble: MeshError | None = None
     _degraded: dict[str, str] = msgspec.field(default_factory=dict)
 

@@ -44,6 +44,7 @@ class SweepLiveness:
         self._doubted_until = -math.inf
         self._doubt = (-math.inf, False)  # as judged at that time
         self._flushing: asyncio.Task[None] | None = None
+        self._begun = asyncio.Event()  # there is somebody to judge
         self.is_failing = False
         self.look: Callable[[], None] = lambda: None  # at our own interfaces: so many silent at once, is it us?
         self.on_woken: Callable[[], None] = lambda: None
@@ -54,6 +55,7 @@ class SweepLiveness:
         if entry is not None and entry.is_paired and node_id not in self._watched:
             self._watched.add(node_id)
             heapq.heappush(self._due, (self._clock.monotonic(), node_id))
+            self._begun.set()
 
     def judge_due(self) -> float:
         """Look at the nodes whose time has come; seconds until the next look."""
@@ -146,13 +148,18 @@ class SweepLiveness:
             raise
 
     async def run(self) -> None:
-        """Judge and flush until cancelled; a database that is slow holds up no verdict."""
+        """Judge and flush until cancelled; a database that is slow holds up no verdict. Nobody to judge: no ticks."""
         try:
             while True:
                 wait = self.tick()
                 if self._roster.is_dirty and (self._flushing is None or self._flushing.done()):
                     self._flushing = asyncio.create_task(self._flush(), name="flush")
-                await asyncio.sleep(wait)
+                if self._due or self._roster.is_dirty or (self._flushing is not None and not self._flushing.done()):
+                    await asyncio.sleep(wait)
+                    continue
+                self._looked = None  # however long this takes, nobody was silent meanwhile
+                self._begun.clear()
+                await self._begun.wait()
         finally:
             if self._flushing is not None:
                 self._flushing.cancel()

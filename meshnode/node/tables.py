@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -117,6 +117,7 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     detail: str | None = None
     times: int = 1
     is_failure: bool = False
+    id: int = 0  # of the row, once it has one
 
 
 # ── the store ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -202,7 +203,7 @@ class AuditTable(Protocol):
     """`audit_log`."""
 
     async def append(self, entry: AuditEntry) -> None: ...
-    async def latest(self, limit: int) -> list[AuditEntry]: ...
+    async def latest(self, limit: int, events: Sequence[str] | None = None) -> list[AuditEntry]: ...
 
 
 class Transaction(Protocol):

@@ -25,6 +25,7 @@ from meshnode.node.event_stream import EventStream
 from meshnode.node.exchange_heartbeats import ExchangeHeartbeats
 from meshnode.node.join_peer import JoinPeer
 from meshnode.node.manage_nodes import ManageNodes
+from meshnode.node.notices import Notices
 from meshnode.node.open_offer import Offers
 from meshnode.node.ports import Clock, Entropy
 from meshnode.node.redeem_code import RedeemCode
@@ -66,6 +67,7 @@ class UseCases(msgspec.Struct, frozen=True, kw_only=True):
     renaming: RenameSelf
     diagnosing: DiagnoseNode
     status: ReportStatus
+    notices: Notices
     store: Store
     clock: Clock
     entropy: Entropy

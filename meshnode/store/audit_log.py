@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import aiosqlite
+import msgspec
 
 from meshnode.domain.timestamps import format_time, parse_time
 from meshnode.node.tables import AuditEntry
@@ -17,10 +19,11 @@ _FAILED: Final = "event IN ('pairing.attempt', 'pairing.bad_pin', 'pairing.refus
 class AuditLog:
     """The table, within one transaction."""
 
-    __slots__ = ("_connection",)
+    __slots__ = ("_connection", "appended")
 
     def __init__(self, connection: aiosqlite.Connection) -> None:
         self._connection = connection
+        self.appended: list[AuditEntry] = []  # the new rows of this transaction
 
     async def append(self, entry: AuditEntry) -> None:
         """Add a row. A repeated failure from the same source in the same minute counts up the row it has."""
@@ -38,6 +41,7 @@ class AuditLog:
             "VALUES (?, ?, ?, ?, ?, ?, ?)",
             (at, entry.event, entry.node_id, entry.node_name, entry.address, entry.dialect, entry.detail),
         )
+        self.appended.append(msgspec.structs.replace(entry, id=cursor.lastrowid or 0))
         if cursor.lastrowid is not None and cursor.lastrowid % TRIM_EVERY == 0:
             for kind in (_FAILED, f"NOT {_FAILED}"):
                 await self._connection.execute(
@@ -46,9 +50,12 @@ class AuditLog:
                     (ROWS_MAX,),
                 )
 
-    async def latest(self, limit: int) -> list[AuditEntry]:
-        """The newest entries, newest first."""
-        rows = await self._connection.execute_fetchall("SELECT * FROM audit_log ORDER BY id DESC LIMIT ?", (limit,))
+    async def latest(self, limit: int, events: Sequence[str] | None = None) -> list[AuditEntry]:
+        """The newest entries, newest first; of some events only, if named."""
+        where = "" if events is None else f"WHERE event IN ({', '.join('?' * len(events))})"
+        rows = await self._connection.execute_fetchall(
+            f"SELECT * FROM audit_log {where} ORDER BY id DESC LIMIT ?", (*(events or ()), limit)
+        )
         return [
             AuditEntry(
                 at=parse_time(row["at"]),
@@ -59,6 +66,7 @@ class AuditLog:
                 dialect=row["dialect"],
                 detail=row["detail"],
                 times=row["times"],
+                id=row["id"],
             )
             for row in rows
         ]

@@ -15,7 +15,7 @@ import logging
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -23,6 +23,7 @@ from typing import Final
 import aiosqlite
 
 from meshnode.domain.errors import MeshError
+from meshnode.node.tables import AuditEntry
 from meshnode.store.audit_log import AuditLog
 from meshnode.store.device_codes import DeviceCodes
 from meshnode.store.device_tokens import DeviceTokens
@@ -76,6 +77,7 @@ class Database:
         self._mend_at = 0.0
         self.on_trouble: Callable[[MeshError], None] = lambda _: None
         self.on_mended: Callable[[], None] = lambda: None
+        self.on_logged: Callable[[Sequence[AuditEntry]], None] = lambda _: None  # committed to the audit log
 
     @classmethod
     async def open(cls, path: Path) -> Database:
@@ -105,7 +107,8 @@ class Database:
                     self._is_durable = durable
                 try:
                     await self._writer.execute("BEGIN IMMEDIATE")
-                    yield Transaction(self._writer)
+                    tx = Transaction(self._writer)
+                    yield tx
                     await self._writer.execute("COMMIT")
                 except BaseException:
                     # also after a cancellation: the writer's thread may have begun, or even committed, by now
@@ -114,6 +117,8 @@ class Database:
                         with suppress(asyncio.CancelledError):
                             await asyncio.shield(rollback)
                     raise
+                if tx.audit.appended:
+                    self.on_logged(tx.audit.appended)
             except sqlite3.Error as error:
                 raise self._refusal(error) from error
 

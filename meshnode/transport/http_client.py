@@ -10,9 +10,11 @@ import socket
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any, Final
 
 import aiohttp
+from aiohttp.client import URL  # type: ignore[attr-defined]  # yarl's
 
 from meshnode.domain.errors import MeshError
 from meshnode.domain.json_text import load_json
@@ -23,6 +25,13 @@ TOTAL_S: Final = 10.0
 ANSWER_MAX: Final = 64 * 1024  # bytes
 KEEPALIVE_S: Final = 320.0
 CONNECTIONS_MAX: Final = 0  # the grid bounds how many are opened at once; every peer keeps its own
+
+
+@lru_cache(maxsize=4096)
+def _url(host: str, port: int, path: str) -> URL:
+    """Parsed once for a peer, not for each of its heartbeats. Raises ValueError."""
+    # a scope's % unescaped: the resolver gets the host as it stands here
+    return URL(f"https://{f'[{host}]' if ':' in host else host}:{port}{path}")
 
 
 class FirstContact(aiohttp.Fingerprint):
@@ -92,15 +101,13 @@ class HttpClient:
 
         Raises the node's own refusal, `unreachable`, `certificate_mismatch`, or `bad_answer` for anything else.
         """
-        # a scope's % unescaped: the resolver gets the host as it stands here
-        url = f"https://{f'[{host}]' if ':' in host else host}:{port}{path}"
         headers = {"Content-Type": "application/json"} if body is not None else {}
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
         where = f"{host}:{port}"
         try:
             async with self._open().request(
-                method, url, data=body, headers=headers, ssl=fingerprint, allow_redirects=False
+                method, _url(host, port, path), data=body, headers=headers, ssl=fingerprint, allow_redirects=False
             ) as response:
                 if on_date is not None:
                     on_date(response.headers.get("Date", ""))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import math
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -107,11 +108,12 @@ class OwnAddresses:
         announced = listeners[0][1]  # an announcement carries one port
         self._hosts = [host for host, port in listeners if port == announced]
         self._monotonic = monotonic
-        self._read_at = -CACHE_S
+        self.cache_s = CACHE_S  # more where somebody calls `read` at every change
+        self._read_at = -math.inf
         self._cached: list[InterfaceAddress] = []
 
     def _interfaces(self) -> list[InterfaceAddress]:
-        if self._monotonic() - self._read_at >= CACHE_S:
+        if self._monotonic() - self._read_at >= self.cache_s:
             self.read()
         return self._cached
 

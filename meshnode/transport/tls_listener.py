@@ -14,10 +14,12 @@ from asyncio.sslproto import SSLProtocol
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from meshnode.crypto.certificate import certificate_hash
 from meshnode.domain.errors import MeshError
 from meshnode.domain.source_address import IPNetwork, source_key
 from meshnode.transport.admission import Admission, Visitor
@@ -36,28 +38,29 @@ log = logging.getLogger(__name__)
 class TlsContexts:
     """One SSLContext per certificate; a new one is swapped in for new handshakes while old connections live on."""
 
-    def __init__(self, pem: Path, sha256: bytes) -> None:
-        self._hashes: dict[ssl.SSLContext, bytes] = {}
-        self.accepting = self._make(pem, sha256)
-        self._current = self.accepting
-        self.accepting.sni_callback = self._choose
+    def __init__(self, pem: Path, sha256: bytes, key: Path | None = None) -> None:
+        self._hashes: WeakKeyDictionary[ssl.SSLContext, bytes] = WeakKeyDictionary()  # as long as a connection has it
+        self.current = self._make(pem, sha256, key)
 
-    def _make(self, pem: Path, sha256: bytes) -> ssl.SSLContext:
+    @property
+    def sha256(self) -> bytes:
+        """The hash of the certificate that new handshakes get."""
+        return self._hashes[self.current]
+
+    def _make(self, pem: Path, sha256: bytes, key: Path | None) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.options |= ssl.OP_NO_TICKET  # TLS 1.2 tickets
         context.num_tickets = 0  # TLS 1.3: a resumed session would outlive the checks of the first
-        context.load_cert_chain(pem)
+        context.load_cert_chain(pem, key, password="")  # else OpenSSL asks on the terminal
+        if certificate_hash(pem.read_bytes()) != sha256:
+            raise OSError(f"{pem} changed while it was read")
         self._hashes[context] = sha256
         return context
 
-    def swap(self, pem: Path, sha256: bytes) -> None:
-        """Serve another certificate from the next handshake on."""
-        self._current = self._make(pem, sha256)
-
-    def _choose(self, tls: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
-        if tls.context is not self._current:
-            tls.context = self._current
+    def swap(self, pem: Path, sha256: bytes, key: Path | None = None) -> None:
+        """Serve another certificate from the next handshake on. Raises OSError; the former is served on then."""
+        self.current = self._make(pem, sha256, key)
 
     def hash_of(self, transport: asyncio.BaseTransport | None) -> bytes:
         """The certificate hash served on a connection; 32 zero bytes where there is no TLS."""
@@ -168,14 +171,14 @@ class _Door(asyncio.Protocol):
         server: web.Server,
         admission: Admission,
         connections: LiveConnections,
-        context: ssl.SSLContext | None,
+        tls: TlsContexts | None,
         on_link: Callable[[], Sequence[IPNetwork]],
     ) -> None:
         self._server = server
         self._on_link = on_link
         self._admission = admission
         self._connections = connections
-        self._context = context
+        self._tls = tls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         if not isinstance(transport, asyncio.Transport):
@@ -185,8 +188,8 @@ class _Door(asyncio.Protocol):
         self._admission.admit(visitor)
         handler = AdmittedHandler(self._server, self._admission, self._connections, visitor)
         inner: asyncio.BaseProtocol = handler
-        if self._context is not None:
-            inner = _GuardedTls(handler, self._admission, self._context)
+        if self._tls is not None:
+            inner = _GuardedTls(handler, self._admission, self._tls.current)
         transport.set_protocol(inner)
         inner.connection_made(transport)
 
@@ -262,11 +265,10 @@ class Listener:
         await self._runner.setup()
         server: Any = self._runner.server
         server.request_handler = _shortcut(self._app, server.request_handler)
-        context = self._tls.accepting if self._tls is not None else None
         loop = asyncio.get_running_loop()
 
         def door() -> _Door:
-            return _Door(server, self._admission, self._connections, context, self._on_link)
+            return _Door(server, self._admission, self._connections, self._tls, self._on_link)
 
         for sock in sockets:
             # one accept a turn: asyncio would try `backlog` times, and log each, when file descriptors run out

@@ -53,6 +53,19 @@ def test_revoking_ends_the_socket_and_the_key(node: LocalNode) -> None:
     assert paired(node).device_id == "pixel7-2"
 
 
+def test_a_refreshed_key_is_a_key(node: LocalNode) -> None:
+    """It begins as abpa3's keys do, also after a restart, and opens the socket."""
+    app = paired(node)
+    for _ in range(2):
+        with app.connect() as socket:
+            key = socket.call("node.token.refresh", {})["result"]["device_token"]
+        assert key.startswith("dev_")
+        assert len(key) == len(app.key)
+        app.key = key
+        app.connect().drop()
+        node.restart()
+
+
 @pytest.mark.parametrize("key", ["dev_92fd8a71e5c4", "", "dev_", "x" * 3000])
 def test_a_wrong_key_opens_nothing(node: LocalNode, key: str) -> None:
     """401 before the upgrade, never a stranger's socket."""

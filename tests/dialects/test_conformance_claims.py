@@ -157,6 +157,23 @@ def test_a_revoked_device_comes_back_by_a_new_offer_only(driver: Driver, host: L
     assert get(host, "/readyz", old.token).status == 401
 
 
+@pytest.mark.parametrize("wrong_s", [73 * 365 * 86400.0, -73 * 365 * 86400.0], ids=["2099", "long ago"])
+def test_a_wrong_clock_neither_keeps_out_nor_lets_in(driver: Driver, host: LocalNode, wrong_s: float) -> None:
+    """Revoked while the clock was wrong, it comes back by the next offer, and not by the one from before."""
+    if not driver.picks_its_id:
+        pytest.skip("its ids are the node's")
+    device, _ = driver.paired()
+    again = driver.fresh(id=device.id) if device.joiner is None else device
+    ticket = driver.open(again)
+    host.clock.step_wall(wrong_s)
+    revoke(host, device.id)
+    host.clock.step_wall(-wrong_s)
+    assert driver.pair(ticket, again).code in ("identity_mismatch", "offer_closed")
+    assert host.trust(device.id) == "revoked"
+    assert driver.paired(again)[0].id == device.id
+    assert host.trust(device.id) == "paired"
+
+
 def test_nothing_but_a_ceremony_revives_a_revoked_row(driver: Driver, host: LocalNode) -> None:
     """No heartbeat, no announcement, by itself, by another device or by hand."""
     device, old = driver.paired()

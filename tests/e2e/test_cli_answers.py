@@ -93,10 +93,10 @@ def test_nodes_prints_a_table(pair: tuple[Machine, Machine]) -> None:
 
 
 def test_status_json_has_the_promised_keys(pair: tuple[Machine, Machine]) -> None:
-    """{node, listeners, peers, degraded}."""
+    """{node, listeners, peers, degraded, notices}."""
     alpha, _ = pair
     status = alpha.ask("status")
-    assert status.keys() == {"node", "listeners", "peers", "degraded"}
+    assert status.keys() >= {"node", "listeners", "peers", "degraded", "notices"}
     assert status["node"]["id"] == alpha.id
     assert status["listeners"] == [f"https://127.0.0.1:{alpha.port}"]
     assert status["peers"]["online"] == 1

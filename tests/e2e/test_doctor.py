@@ -108,6 +108,17 @@ def test_multicast_that_the_network_drops_is_named_and_degrades(lab: Lab, hosts:
     assert diagnose(a)["well"]
 
 
+def test_a_peer_without_mdns_is_no_fault_of_the_network(lab: Lab, hosts: Hosts) -> None:
+    """It runs with `--no-mdns` and is the only other there: all is well, and the detail says why nobody answers."""
+    a, b = hosts["a"].start(), hosts["b"].start("--no-mdns")
+    a.pair_with(b)
+    eventually(lambda: a.sees(b, "online"), "the peer is not seen")
+    found = diagnose(a)
+    assert found["well"], found
+    for stage in ("multicast_out", "multicast_in"):
+        assert "host-b: mDNS is switched off there" in found[stage]["detail"]
+
+
 def test_client_isolation_is_named(lab: Lab, hosts: Hosts) -> None:
     """The router answers, the peer on the same network does not."""
     a, b = paired(hosts)

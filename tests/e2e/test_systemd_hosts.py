@@ -217,6 +217,43 @@ def test_a_reboot_keeps_everything(hosts: Hosts, how: str) -> None:
     see_each_other(hosts)
 
 
+def test_root_restores_and_resets_the_stopped_node(hosts: Hosts) -> None:
+    """With plain sudo: what it writes belongs to the unit's user, which starts with it; the peer sees the same node."""
+    a, _ = hosts
+    before = own_id(a)
+    with_passphrase = "--passphrase-file /root/passphrase"
+    a.succeed("echo correct horse battery > /root/passphrase; rm -f /root/backup")
+    a.succeed(f"meshnode backup /root/backup {with_passphrase}")
+    restore = f"meshnode restore /root/backup {with_passphrase}"
+    for command in (f"{restore} --force", "meshnode identity reset --yes"):
+        assert a.sh(command).returncode == 75, command  # it runs
+    try:
+        a.succeed("systemctl stop meshnode")
+        for command, code in (("identity reset --yes", 77), ("restore /etc/hostname", 77), ("nodes", 69)):
+            done = a.run("su", "-", "alice", "-c", f"meshnode {command}")
+            assert (done.returncode, "sudo" in done.stderr) == (code, True), (command, done.stderr)
+        a.succeed("meshnode identity reset --yes")
+        assert foreign_files(a) == ""
+        a.succeed("systemctl start meshnode")
+        assert own_id(a) != before
+        a.succeed("systemctl stop meshnode")
+        assert a.sh(restore).returncode == 1  # there is a node
+    finally:
+        a.succeed("systemctl stop meshnode")
+        a.succeed(f"{restore} --force")
+        assert foreign_files(a) == ""
+        a.succeed("systemctl start meshnode")
+    assert own_id(a) == before
+    see_each_other(hosts)
+    a.succeed("rm -r /root/backup /root/passphrase")
+
+
+def foreign_files(host: BootedHost) -> str:
+    """What in the data directory is not its owner's alone."""
+    data = "/var/lib/private/meshnode"
+    return host.succeed(f"find {data} ! -uid $(stat -c %u {data}) -o ! -gid $(stat -c %g {data}) -o -perm /077")
+
+
 def test_uninstalling_leaves_the_data(hosts: Hosts) -> None:
     """Unit, program and link go; identity and pairings stay, and are the same node when installed again."""
     a, _ = hosts
@@ -229,6 +266,9 @@ def test_uninstalling_leaves_the_data(hosts: Hosts) -> None:
         assert ":6969" not in a.succeed("ss -tln")
         a.succeed("test -s /var/lib/meshnode/node_identity.json")
         assert a.sh(f"{MESHNODE} service uninstall").returncode == 0
+        for command in ("nodes", "identity show"):  # nobody is sent to a node that is gone
+            done = a.run("su", "-", "alice", "-c", f"{MESHNODE} {command}")
+            assert (done.returncode, "sudo" in done.stderr) == (69, False), (command, done.stderr)
     finally:
         a.succeed(f"{MESHNODE} service install")
     assert own_id(a) == before

@@ -16,12 +16,12 @@ from typing import Any, TypeVar
 from meshnode.cli.control_client import ControlClient
 from meshnode.config import Config, load_config
 from meshnode.daemon.compose import Graph, compose
+from meshnode.daemon.follow_certificate import load_tls
 from meshnode.daemon.lifecycle import load_state, start_control, start_plain, start_services, stop_listeners
 from meshnode.daemon.offline import open_data_directory
 from meshnode.daemon.system import SystemEntropy
 from meshnode.domain.invite import parse_host_port
 from meshnode.store.database import Database
-from meshnode.store.tls_files import load_or_make_tls
 from meshnode.transport.interfaces import OwnAddresses
 from meshnode.transport.tls_listener import bind
 from tests.fakes.nodes import Asked
@@ -119,7 +119,7 @@ class LocalNode(Asked):
         sockets = [bind("127.0.0.1", self.port)]
         control_socket = bind("127.0.0.1", 0)
         self.port = sockets[0].getsockname()[1]
-        tls = load_or_make_tls(opened.path, opened.identity.id, self.clock.now())
+        tls = load_tls(config, opened.path, opened.identity.id, self.clock.now())
         addresses = OwnAddresses([("127.0.0.1", self.port)], self.clock.monotonic)
         database = await Database.open(opened.database)
         graph = self.graph = compose(config, opened, database, tls, addresses, self.clock, entropy)

@@ -59,6 +59,7 @@ ROUTES: dict[str, tuple[str, str]] = {  # who may, and on which listeners
     "GET /api/v1/discovered": ("operator", f"{P} {C}"),
     "GET /api/v1/doctor": ("owner", C),
     "GET /api/v1/audit": ("operator", f"{P} {C}"),
+    "POST /api/v1/notices/seen": ("owner", C),
     "POST /auth/pair/start": ("operator", f"{P} {C}"),
     "POST /auth/pair/verify": ("anyone", f"{P} {T}"),
     "GET /api/node/identity": ("anyone", f"{P} {T}"),
@@ -91,6 +92,7 @@ FIELDS = {
     ),
 }
 TOPICS = {"app.x": "paired", "mesh.node.online": "paired", "mesh.node.*": "paired", "mesh.pairing.*": "operator",
+          "mesh.notice.raised": "operator", "mesh.notice.*": "operator",
           "mesh.*": "operator"}  # fmt: skip
 REFUSALS = {"token_required", "token_expired", "not_permitted"}
 

@@ -13,6 +13,9 @@ import pytest
 
 from meshnode.config import load_config
 from meshnode.daemon.offline_checks import check_database, check_identity, check_listeners, check_ports
+from meshnode.domain.diagnosis import MulticastEvidence
+from meshnode.domain.source_address import IPNetwork
+from meshnode.node.diagnose_node import Interfaces
 from meshnode.node.discover_peers import Sighting
 from tests.fakes.local_node import LocalNode
 
@@ -43,7 +46,7 @@ def test_a_reachable_peer_is_well(pair: tuple[LocalNode, LocalNode]) -> None:
     """Address, certificate, session; and what is off is not held against anybody."""
     a, b = pair
     found = diagnose(a)
-    assert found.keys() == NETWORK | {"clock", "peer"}
+    assert found.keys() == NETWORK | {"clock", "certificate", "peer"}
     assert found["peer"]["verdict"] == "ok"
     assert f"127.0.0.1:{b.port}: right certificate, authenticated" in found["peer"]["detail"]
     assert found["clock"]["verdict"] == "ok"
@@ -208,6 +211,46 @@ def test_deaf_to_peers_that_answer_is_degraded(tmp_path: Path) -> None:
     finally:
         for node in made:
             node.close()
+
+
+def test_a_peer_without_mdns_is_not_missed_there(tmp_path: Path) -> None:
+    """`--no-mdns` there: it says so in its announcement, and silence by mDNS is neither degraded nor blocked."""
+    made = [LocalNode(tmp_path / "a"), LocalNode(tmp_path / "b", **{"mdns.enabled": False})]
+    try:
+        a, b = (node.start() for node in made)
+        offer = b.offer()
+        a.join(offer.url, offer.pin)
+        a.graph.use.discovery.has_heard_itself = True
+        diagnosing, status = a.graph.use.diagnosing, a.graph.use.status
+        diagnosing.ladder._networks = lambda: [ipaddress.ip_network("127.0.0.0/8")]
+        for _ in range(2):
+            a.run(diagnosing.ladder.step())
+            a.clock.step(60)
+        assert status.degraded() == []
+        diagnosing._link = QuietLink()
+        found = diagnose(a)
+        for stage in ("multicast_out", "multicast_in"):
+            assert (found[stage]["verdict"], "switched off there" in found[stage]["detail"]) == ("ok", True), found
+        assert found["network"]["verdict"] == "ok"
+    finally:
+        for node in made:
+            node.close()
+
+
+class QuietLink:
+    """127.0.0.0/8 as a network where multicast works and nobody answers it."""
+
+    def interfaces(self) -> Interfaces:
+        return Interfaces(used=(("lo", "127.0.0.1"),))
+
+    def networks(self) -> list[IPNetwork]:
+        return [ipaddress.ip_network("127.0.0.0/8")]
+
+    async def multicast(self) -> MulticastEvidence:
+        return MulticastEvidence(sent_from=("127.0.0.1",), heard_self=True)
+
+    async def router(self) -> tuple[str | None, bool | None]:
+        return None, None
 
 
 def test_deaf_to_ourselves_is_degraded(host: LocalNode) -> None:

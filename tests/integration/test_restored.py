@@ -133,6 +133,16 @@ def test_two_machines_with_one_identity_are_noticed_on_both_sides(make: Make, tm
     wait_for("every owner to be told", all_are_told, 20)
     assert [[data["id"] for data in one[:1]] for one in told] == [[node_id]] * 3
     assert peer.trust(node_id) == "paired"
+    for one in (peer, node, copy):  # every owner sees it until it was seen
+        wait_for("the notice", lambda one=one: "identity_cloned" in notices_of(one))  # type: ignore[misc]
+    for one in (peer, node, copy):
+        one.call("POST", "/api/v1/notices/seen", {"up_to": 10**6})
+        assert "identity_cloned" not in notices_of(one)
+
+
+def notices_of(node: LocalNode) -> list[str]:
+    """The codes of the notices that `status` shows."""
+    return [notice["code"] for notice in node.call("GET", "/api/v1/node")["notices"]]
 
 
 def test_the_run_before_is_not_listened_to(host: LocalNode) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from meshnode.domain.errors import MeshError
 from tests.fakes.joiner import Joiner, sign
 from tests.fakes.local_node import LocalNode
 from tests.fakes.nodes import Nodes, wait_for
+
+TO_2099_S = 73 * 365 * 86400.0
 
 
 @pytest.fixture
@@ -81,6 +85,56 @@ def test_a_new_ceremony_revives_at_level_1(host: LocalNode, joiner: Joiner) -> N
     assert joiner.open_session().status == 200
     assert joiner.beat().status == 200
     assert host.call("GET", f"/api/v1/pairing/offers/{offer.id}")["activity"]["was"] == "revoked"
+
+
+@pytest.mark.parametrize("wrong_s", [TO_2099_S, -TO_2099_S], ids=["2099", "long ago"])
+def test_a_wrong_clock_neither_keeps_out_nor_lets_in(host: LocalNode, joiner: Joiner, wrong_s: float) -> None:
+    """Revoked while the clock was wrong: the offer from before revives nobody, the next one does, at any time."""
+    old = host.offer()
+    host.clock.step_wall(wrong_s)
+    revoke(host, joiner)
+    host.clock.step_wall(-wrong_s)
+    again = Joiner(host.port, id=joiner.id, key=joiner.key)
+    assert again.begin(old.code).status == 200
+    assert again.exchange(old.pin).status == 200
+    assert (again.finish().code, host.trust(joiner.id)) == ("offer_closed", "revoked")
+    joiner.pair(host.offer().pin)
+    assert host.trust(joiner.id) == "paired"
+
+
+def test_an_offer_from_before_a_restart_revives_nobody(host: LocalNode, joiner: Joiner) -> None:
+    """Whichever came first: the owner opens another; whoever is not revoked pairs by it all the same."""
+    host.clock.step_wall(-TO_2099_S)  # so that the revocation seems to be the older
+    revoke(host, joiner)
+    host.clock.step_wall(TO_2099_S)
+    offer = host.offer()
+    host.restart()
+    again = Joiner(host.port, id=joiner.id, key=joiner.key)
+    assert again.begin(offer.code).status == 200
+    assert again.exchange(offer.pin).status == 200
+    assert again.finish().code == "offer_closed"
+    Joiner(host.port).pair(offer.pin)
+    joiner.port = host.port
+    joiner.pair(host.offer().pin)
+    assert host.trust(joiner.id) == "paired"
+
+
+@pytest.mark.parametrize("wrong_s", [TO_2099_S, -TO_2099_S], ids=["2099", "long ago"])
+def test_a_joiner_comes_back_to_whom_it_revoked(host: LocalNode, tmp_path: Path, wrong_s: float) -> None:
+    """The same on the joiner's side."""
+    guest = LocalNode(tmp_path / "guest").start()
+    try:
+        offer = host.offer()
+        guest.join(offer.url, offer.pin)
+        guest.clock.step_wall(wrong_s)
+        guest.call("POST", f"/api/v1/nodes/{host.id}/revoke")
+        guest.clock.step_wall(-wrong_s)
+        assert guest.trust(host.id) == "revoked"
+        offer = host.offer()
+        guest.join(offer.url, offer.pin)
+        assert guest.trust(host.id) == "paired"
+    finally:
+        guest.close()
 
 
 def test_a_revoked_row_waits_for_the_acknowledge(host: LocalNode, joiner: Joiner) -> None:

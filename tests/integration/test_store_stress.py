@@ -17,9 +17,11 @@ from typing import Protocol
 import pytest
 
 from meshnode.domain.errors import MeshError
+from meshnode.domain.identity import Identity
 from tests.dialects.asking import get
 from tests.dialects.conformance import Device, Mesh, RefusedError
 from tests.dialects.drivers import ROWS, Salita
+from tests.fakes.local_node import LocalNode
 from tests.fakes.nodes import Node, Nodes, wait_for
 
 SOURCE = Path(__file__).parents[1] / "fakes" / "failing_disk.c"
@@ -223,3 +225,54 @@ def test_a_disk_in_trouble_stops_pairing_and_nothing_else(disk: Disk, nodes: Nod
 def test_mesh_is_among_the_rows() -> None:
     """Else the test above would say nothing of peers."""
     assert Mesh in TICKETED
+
+
+def test_a_rename_is_refused_whole(disk: Disk) -> None:
+    """By the code of the disk, and neither file, row nor announcement has the new name; healed, all have it."""
+    node = disk.node
+    before = node.call("GET", "/api/v1/node")["node"]["name"]
+    disk.fail()
+    with pytest.raises(MeshError) as refused:
+        node.call("PATCH", "/api/v1/node", {"name": "attic"})
+    assert refused.value.code == disk.code
+    disk.heal()
+    assert node.call("GET", "/api/v1/node")["node"]["name"] == before
+    assert before in (node.data / "node_identity.json").read_text()
+
+    def is_renamed() -> bool:
+        try:
+            node.call("PATCH", "/api/v1/node", {"name": "attic"})
+        except MeshError:
+            return False
+        return True
+
+    wait_for("the disk to be taken for well", is_renamed)
+    assert "attic" in (node.data / "node_identity.json").read_text()
+    node.restart()
+    assert node.call("GET", "/api/v1/node")["node"]["name"] == "attic"
+
+
+def test_a_rename_that_is_not_committed_is_taken_back(tmp_path: Path) -> None:
+    """The file has the new name when the database refuses: it gets the old one again."""
+    node = LocalNode(tmp_path / "node").start()
+    try:
+        before = node.call("GET", "/api/v1/node")["node"]["name"]
+        renaming = node.graph.use.renaming
+        save = renaming._save
+        names: list[str] = []
+
+        def save_and_fail(name: str) -> Identity:
+            names.append(name)
+            identity = save(name)
+            if len(names) == 1:
+                raise MeshError("disk_full", "now")
+            return identity
+
+        renaming._save = save_and_fail
+        with pytest.raises(MeshError) as refused:
+            node.call("PATCH", "/api/v1/node", {"name": "attic"})
+        assert (refused.value.code, names) == ("disk_full", ["attic", before])
+        assert before in (node.data / "node_identity.json").read_text()
+        assert node.call("GET", "/api/v1/node")["node"]["name"] == before
+    finally:
+        node.close()

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from meshnode.cli.main import cli
+from meshnode.config import load_config
 from meshnode.domain.errors import CODES, NEVER_SENT
 from meshnode.domain.invite import parse_invite
 
@@ -287,3 +288,55 @@ def test_hashes_and_invite_of_the_vectors(vectors: dict[str, str]) -> None:
     key = hashlib.sha256(bytes.fromhex(vectors["host: identity key, public"])).digest()
     assert vectors["host: fingerprint"].replace("-", "") == base64.b32encode(key[:20]).decode()
     assert parse_invite(vectors["invite"]).cert.hex() == vectors["host: certificate hash"][:32]
+
+
+# ── settings ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@cache
+def settings() -> dict[str, set[str]]:
+    """Section → its settings, as the configuration's reference prints them."""
+    text = printer().render("settings")
+    sections = re.split(r"^## \[(\w+)\]$", text, flags=re.MULTILINE)[1:]
+    return {
+        name: set(re.findall(r"^\| `(\w+)` \|", rows, re.MULTILINE))
+        for name, rows in zip(sections[::2], sections[1::2], strict=True)
+    }
+
+
+def examples(text: str) -> Iterator[str]:
+    """Indented blocks that begin with a section of ours."""
+    for block in re.findall(r"(?:^    .*\n)+", text, re.MULTILINE):
+        lines = [line[4:] for line in block.splitlines()]
+        if re.fullmatch(r"\[(\w+)\]", lines[0]) and lines[0][1:-1] in settings():
+            yield "\n".join(lines)
+
+
+@every_page
+def test_settings_that_a_page_names_exist(page: Path) -> None:
+    """`section.key`, `MESHNODE_SECTION__KEY`; an invented one would be exit 78, or a warning that nobody reads."""
+    text = written(page)
+    dotted = [found for found in re.findall(r"`([a-z0-9]+)\.([a-z_]+)(?: = [^`]*)?`", text) if found[0] in settings()]
+    dotted = [found for found in dotted if found[1] != "pem"]  # a file
+    variables = [(a.lower(), b.lower()) for a, b in re.findall(r"\bMESHNODE_([A-Z0-9]+)__([A-Z_]+)", text)]
+    for section, key in [*dotted, *variables]:
+        assert (section, key) == ("section", "key") or key in settings()[section], f"{section}.{key}"
+
+
+@every_page
+def test_configurations_that_a_page_shows_are_taken(page: Path, tmp_path: Path) -> None:
+    """Each is a file as it stands."""
+    for number, example in enumerate(examples(page.read_text("utf-8"))):
+        file = tmp_path / f"{number}.toml"
+        file.write_text(example)
+        assert load_config({}, {"MESHNODE_CONFIG": str(file)}).origins, example
+
+
+def test_settings_are_found_and_wrong_ones_refused(tmp_path: Path) -> None:
+    """The checks above would hold of text without settings too."""
+    shown = list(examples((ROOT / "docs" / "operations.md").read_text("utf-8")))
+    assert [text for text in shown if "trusted_proxies" in text]
+    assert [text for text in shown if "allowed_networks" in text]
+    (page := tmp_path / "page.md").write_text("`listen.plane = 1`")
+    with pytest.raises(AssertionError, match=r"listen\.plane"):
+        test_settings_that_a_page_names_exist(page)

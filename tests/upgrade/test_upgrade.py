@@ -19,6 +19,7 @@ from meshnode.domain.errors import MeshError
 from meshnode.domain.timestamps import format_time
 from meshnode.store.identity_file import StoredIdentity, write_identity
 from meshnode.store.migrate import BACKUPS, find_migrations, migrate
+from meshnode.store.tls_files import load_or_make_tls
 from tests.fakes.joiner import Joiner, new_id
 from tests.fakes.local_node import LocalNode
 from tests.fakes.nodes import read_rows
@@ -75,9 +76,12 @@ def make_old(data: Path, version: int) -> None:
     identity = StoredIdentity(OWN_ID, "old desk", datetime(2026, 1, 30, tzinfo=UTC), KEY)
     write_identity(data / "node_identity.json", identity)
     (data / "epoch").write_text(f"{EPOCH}\n")
+    tls = load_or_make_tls(data, OWN_ID, datetime.now(UTC))
     migrate(data / "meshnode.db", find_migrations()[:version])
     with sqlite3.connect(data / "meshnode.db") as connection:
         for table, row in old_rows():
+            if row.get("is_current"):
+                row["tls_sha256"] = tls.sha256  # else the offer's invite would name another certificate
             columns, places = ", ".join(row), ", ".join("?" * len(row))
             connection.execute(f"INSERT INTO {table} ({columns}) VALUES ({places})", list(row.values()))
     connection.close()
@@ -125,6 +129,7 @@ def test_an_old_database_is_upgraded_with_every_row(old: LocalNode) -> None:
     own = old.row(OWN_ID)
     assert own is not None
     assert own["epoch"] > EPOCH
+    assert old.call("GET", "/api/v1/node")["notices"] == []  # what happened before there were any is no news
     assert (own["created_at"], own["metadata"]) == ("2026-01-30T12:00:00.000000Z", '{"n": [1, 2]}')
 
 

@@ -33,6 +33,7 @@ OWNERS: Final[frozenset[ListenerName]] = frozenset({"public", "control"})
 
 def serve_abpa3(use: UseCases, settings: Abpa3Settings) -> Wire:
     """What abpa3 serves."""
+    use.tokens.prefixes[DIALECT] = KEY_PREFIX
 
     async def open_offer(lifetime_s: float | None, maker: str | None = None) -> dict[str, Any]:
         rules = CodeRules(dialect=DIALECT, lifetime_s=lifetime_s or settings.offer_s, is_token=True, maker=maker)

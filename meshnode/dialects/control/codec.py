@@ -13,6 +13,7 @@ from meshnode.domain.diagnosis import Finding
 from meshnode.domain.identity import format_fingerprint
 from meshnode.domain.pairing_code import Hidden
 from meshnode.domain.peer import MeshNode
+from meshnode.domain.served_certificate import ServedCertificate
 from meshnode.domain.timestamps import format_time
 
 
@@ -48,9 +49,30 @@ class Level(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     level: int
 
 
+class Seen(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """The owner has seen a notice and all before it, or that one alone; exactly one of the two."""
+
+    up_to: Annotated[int, msgspec.Meta(ge=1, le=2**53)] | None = None
+    id: Annotated[int, msgspec.Meta(ge=1, le=2**53)] | None = None
+
+
 DECODERS: Final[dict[type[Any], msgspec.json.Decoder[Any]]] = {
-    kind: msgspec.json.Decoder(kind) for kind in (Join, OpenOffer, Alias, Name, Level)
+    kind: msgspec.json.Decoder(kind) for kind in (Join, OpenOffer, Alias, Name, Level, Seen)
 }
+
+
+def encode_certificate(served: ServedCertificate | None) -> dict[str, Any] | None:
+    """Which certificate new connections get."""
+    if served is None:
+        return None
+    facts = served.facts
+    return {
+        "sha256": served.sha256.hex(":").upper(),
+        "is_own": served.is_owners,
+        "names": list(facts.names),
+        "expires_at": format_time(facts.not_after),
+        "summary": served.label,
+    }
 
 
 def encode_node(node: MeshNode) -> dict[str, Any]:

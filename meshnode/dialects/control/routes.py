@@ -14,6 +14,8 @@ from meshnode.dialects.control.codec import (
     Level,
     Name,
     OpenOffer,
+    Seen,
+    encode_certificate,
     encode_diagnosis,
     encode_node,
     encode_request,
@@ -21,6 +23,7 @@ from meshnode.dialects.control.codec import (
 from meshnode.domain.device_code import DeviceCode
 from meshnode.domain.errors import MeshError, invalid
 from meshnode.domain.invite import parse_host_port, parse_invite
+from meshnode.domain.notice import encode_notice
 from meshnode.domain.pairing import Offer, OfferState
 from meshnode.domain.pairing_code import parse_pin
 from meshnode.domain.principal import Action, ListenerName
@@ -57,8 +60,14 @@ def serve_control(use: UseCases, _: None) -> Wire:
             "node": {**encode_node(own), "version": use.me.facts.version, "platform": use.me.facts.platform},
             "listeners": use.status.listeners,
             "peers": use.status.peers(),
+            "certificate": encode_certificate(use.status.certificate),
             "degraded": use.status.degraded(),
+            "notices": [encode_notice(notice) for notice in await use.notices.unseen()],
         }
+
+    async def notices_seen(call: Call) -> Any:
+        body: Seen = call.body
+        return {"seen": await use.notices.seen(up_to=body.up_to, only=body.id)}
 
     async def rename_self(call: Call) -> Any:
         body: Name = call.body
@@ -238,6 +247,7 @@ def serve_control(use: UseCases, _: None) -> Wire:
         route("POST", requests + "/{request_id}/reject", Action.DECIDE_REQUEST, reject_request),
         route("POST", "/api/v1/pairing/unlock", Action.UNLOCK_PAIRING, unlock, None, CONTROL),
         route("POST", "/api/v1/pairing/join", Action.JOIN_NODE, join, Join),
+        route("POST", "/api/v1/notices/seen", Action.DISMISS_NOTICES, notices_seen, Seen, CONTROL),
         route("GET", "/api/v1/discovered", Action.READ_NODES, discovered),
         Route(
             method="GET",

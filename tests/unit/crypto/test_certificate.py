@@ -2,15 +2,19 @@
 
 import hashlib
 import ssl
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from meshnode.crypto.certificate import certificate_hash, make_certificate
+from meshnode.crypto import certificate as of_certificates
+from meshnode.crypto.certificate import certificate_hash, facts_of_x509, make_certificate, read_facts
+from meshnode.domain.untrusted_text import clean_text
 from tests.fakes.clock import START
+from tests.fakes.own_certificate import make_pems
 from tests.unit.samples import ID
 
 
@@ -76,3 +80,33 @@ def test_text_that_holds_no_certificate_is_refused(pem: bytes) -> None:
     """With ValueError."""
     with pytest.raises(ValueError, match=r"."):
         certificate_hash(pem)
+
+
+@pytest.mark.parametrize("names", [("tower.example",), ("a.example", "*.b.example"), ("Evil\u202e\x1b[2J.example",)])
+def test_names_and_dates_are_read_by_either_decoder(tmp_path: Path, names: tuple[str, ...]) -> None:
+    """The same from Python's own and from `cryptography`; text from outside is cleaned."""
+    since = START.replace(microsecond=0)
+    path = tmp_path / "own.pem"
+    path.write_bytes(named(names, since) if len(names) == 1 else make_pems(names, since=since)[0])
+    facts = read_facts(path)
+    assert facts == facts_of_x509(path.read_bytes())
+    assert facts.names == tuple(clean_text(name) for name in names)
+    assert (facts.not_before, facts.not_after) == (since, since + timedelta(days=90))
+
+
+def test_without_pythons_own_decoder_the_other_one_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is private to CPython."""
+    path = tmp_path / "own.pem"
+    path.write_bytes(make_pems()[0])
+    expected = read_facts(path)
+    monkeypatch.setattr(of_certificates, "_decode", None)
+    assert read_facts(path) == expected
+
+
+def named(names: tuple[str, ...], since: datetime) -> bytes:
+    """A certificate with the old kind of name only."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, names[0])])
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(1).not_valid_before(since).not_valid_after(since + timedelta(days=90))
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)

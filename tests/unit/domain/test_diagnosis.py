@@ -24,6 +24,7 @@ from meshnode.domain.diagnosis import (
 OWN, OTHER = "10.0.0.1", "10.0.0.2"
 NEAR = Neighbour("desk", OTHER, answers=True)
 GONE = Neighbour("desk", OTHER, answers=False)
+MUTE = Neighbour("desk", OTHER, answers=True, has_mdns=False)
 NOW = 1_800_000_000.0
 
 
@@ -48,12 +49,18 @@ def test_well_is_what_needs_nobody(verdict: Verdict, well: bool) -> None:
         (evidence(), [], [GONE], "ok", "ok"),
         (evidence(), [], [NEAR], "failure", "failure"),
         (evidence(), ["desk"], [NEAR], "failure", "failure"),
+        (evidence(), [], [MUTE], "ok", "ok"),
+        (evidence(), [], [MUTE, NEAR], "failure", "failure"),
+        (evidence(heard_self=False), [], [MUTE], "failure", "failure"),
         (evidence(), ["desk"], [], "ok", "ok"),
         (evidence(heard=(OTHER,)), [], [NEAR], "failure", "ok"),
         (evidence(answered=(OTHER,)), [], [NEAR], "ok", "failure"),
         (evidence(heard_self=False), [], [], "failure", "failure"),
     ],
-    ids=["all", "alone", "peer off", "blocked", "stale sight", "sight", "not heard", "deaf", "not even itself"],
+    ids=[
+        *("all", "alone", "peer off", "blocked", "stale sight", "without mDNS", "one without", "deaf beside it"),
+        *("sight", "not heard", "deaf", "not even itself"),
+    ],
 )
 def test_multicast_each_way(
     seen: MulticastEvidence, sighted: list[str], near: list[Neighbour], out: str, into: str
@@ -78,6 +85,8 @@ def test_multicast_says_whom_it_asked() -> None:
     outward, inward = judge_multicast(evidence(), [], [])
     assert "this machine itself" in outward.detail
     assert "its own packets" in inward.detail
+    for finding in judge_multicast(evidence(), [], [MUTE]):
+        assert "desk: mDNS is switched off there" in finding.detail
 
 
 def test_multicast_that_the_system_refuses_is_named_by_interface() -> None:

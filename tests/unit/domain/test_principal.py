@@ -45,6 +45,7 @@ MAY = {
     "unlock_pairing": {"owner"},
     "rename_self": {"owner"},
     "diagnose_node": {"owner"},
+    "dismiss_notices": {"owner"},
     "read_metrics": OPERATORS,
     "read_api": PAIRED,
     "pair_device": EVERYBODY,

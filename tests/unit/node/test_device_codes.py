@@ -12,6 +12,7 @@ from meshnode.domain.errors import MeshError
 from meshnode.domain.pairing import OfferState
 from meshnode.domain.pairing_code import parse_code
 from meshnode.node.device_codes import OPEN_MAX, CodeRules, DeviceCodes, OpenedCode
+from meshnode.node.revocations import Revocations
 from tests.fakes.bare_node import BareNode
 
 FORMATS = ("uuid", "short", "legacy")
@@ -175,7 +176,7 @@ async def test_codes_of_a_revoked_device_end_with_it(core: BareNode) -> None:
 async def foreign(core: BareNode) -> OpenedCode:
     """An open code that was sealed under another identity key."""
     use, other = core.use, Vault(bytes(32))
-    codes = DeviceCodes(core.database, core.clock, core.entropy, other, use.counters, use.bus)
+    codes = DeviceCodes(core.database, core.clock, core.entropy, other, use.counters, use.bus, Revocations())
     code = await codes.open(CodeRules(dialect="salita", lifetime_s=300.0, format="legacy", has_pin=True))
     await core.restart()
     return code

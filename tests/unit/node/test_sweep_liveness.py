@@ -1,6 +1,7 @@
 """Verdicts by the sweeper, over the real graph with a clock held by the test: silence, doubt, pauses."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -240,3 +241,35 @@ async def test_a_database_that_hangs_holds_up_no_verdict(
                 await asyncio.sleep(0.02)
     sweeping.cancel()
     await asyncio.gather(sweeping, return_exceptions=True)
+
+
+async def test_with_nobody_to_judge_there_are_no_ticks_until_somebody_comes(sweep: Sweep) -> None:
+    """An idle node sleeps; who is paired then is judged at once, and the wait was nobody's silence."""
+    ticks = 0
+    tick = sweep.sweeper.tick
+    has_ticked = asyncio.Event()
+
+    def count() -> float:
+        nonlocal ticks
+        ticks += 1
+        has_ticked.set()
+        return tick()
+
+    sweep.sweeper.tick = count  # type: ignore[method-assign]
+    running = asyncio.create_task(sweep.sweeper.run())
+    try:
+        await has_ticked.wait()
+        loop: Any = asyncio.get_running_loop()
+        await asyncio.sleep(0)
+        assert ticks == 1
+        assert [timer for timer in loop._scheduled if not timer.cancelled()] == []
+        has_ticked.clear()
+        sweep.core.clock.advance(3600)
+        entry = sweep.put("a", silent_s=100.0)
+        async with asyncio.timeout(5):
+            await has_ticked.wait()
+        assert entry.status == "offline"
+        assert sweep.wakings == 0
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from meshnode.domain.lockout import Lockout
@@ -189,9 +190,12 @@ async def append(database: Database, *entries: AuditEntry) -> list[AuditEntry]:
 async def test_audit_entries_come_back_newest_first(database: Database) -> None:
     """Whole, and as many as asked for."""
     full = entry(node_id="n", node_name="desk", detail="was revoked")
-    assert await append(database, entry(), full) == [full, entry()]
+    first, second = msgspec.structs.replace(entry(), id=1), msgspec.structs.replace(full, id=2)
+    assert await append(database, entry(), full) == [second, first]
     async with database.read() as tx:
-        assert await tx.audit.latest(1) == [full]
+        assert await tx.audit.latest(1) == [second]
+        assert await tx.audit.latest(9, ["pairing.bad_pin"]) == [second, first]
+        assert await tx.audit.latest(9, ["node.paired", "x"]) == []
 
 
 async def test_repeated_failures_of_one_source_and_minute_are_one_row(database: Database) -> None:

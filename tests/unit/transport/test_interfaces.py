@@ -151,6 +151,19 @@ def test_the_system_is_asked_again_after_a_while(adapters: list[Adapter]) -> Non
     assert [str(network) for network in addresses.on_link()] == ["192.0.2.0/24"]
 
 
+def test_where_changes_are_told_the_system_is_seldom_asked(adapters: list[Adapter]) -> None:
+    """Whoever is told of them reads anew, and says so by `cache_s`."""
+    clock = ManualClock()
+    addresses = OwnAddresses([("0.0.0.0", 1)], clock.monotonic)
+    addresses.cache_s = 60.0
+    assert addresses.best() == "192.0.2.7"
+    adapters[:] = [Adapter("eth0", [Ip("192.0.2.8", 24)])]
+    clock.advance(59)
+    assert addresses.best() == "192.0.2.7"
+    clock.advance(1)
+    assert addresses.best() == "192.0.2.8"
+
+
 def test_a_look_does_not_wait(adapters: list[Adapter]) -> None:
     """When there is reason to believe that something has changed."""
     addresses = own(("0.0.0.0", 1))
