@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from meshnode.domain.errors import MeshError
-from tests.bench import codes, idle, ingest, pairing, sockets, start
+from tests.bench import codes, discovery, idle, ingest, pairing, sending, sockets, start
 from tests.bench.measure import Goal, Row, Spread
 
 ROWS = (
@@ -21,6 +21,8 @@ ROWS = (
     "memory",
     "idle-cpu",
     *ingest.ROWS,
+    "sending",
+    "services",
     "pairing",
     "pairing-invite",
     "failures",
@@ -61,6 +63,8 @@ def measure(wanted: set[str], arguments: argparse.Namespace) -> list[Row]:
             list(ingest.ROWS),
             lambda at, of: ingest.ingest(at, rounds, arguments.seconds, of, arguments.nodes),
         ),
+        ("sending", ["sending"], lambda at, _: sending.sending(at, rounds)),
+        ("services on the link", ["services"], lambda at, _: discovery.services(at, rounds)),
         ("pairing", ["pairing", "pairing-invite"], lambda at, of: pairing.full_pairing(at, rounds, of)),
         (
             "sockets and devices",

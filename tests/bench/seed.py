@@ -2,11 +2,11 @@
 
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 import msgspec
 
@@ -26,6 +26,17 @@ INTERVAL_S = 300.0  # nobody becomes stale while we measure
 TOKENS = "tokens"
 
 
+class Place(NamedTuple):
+    """Where a peer is said to be, and the certificate it shows there."""
+
+    host: str
+    port: int
+    tls_sha256: bytes = b""
+
+
+NOWHERE = Place("192.0.2.1", 6969)
+
+
 @dataclass(frozen=True)
 class Seeded:
     """A data directory and its peers: (id, announcement_sha256) each."""
@@ -34,11 +45,11 @@ class Seeded:
     peers: Sequence[tuple[str, str]]
 
     @classmethod
-    def make(cls, path: Path, count: int) -> Self:
-        """Create the directory as `meshnode run` would, then insert paired peers, silent so far."""
+    def make(cls, path: Path, count: int, at: Callable[[int], Place] = lambda _: NOWHERE) -> Self:
+        """Create the directory as `meshnode run` would, then insert paired peers, silent so far; `at` says where."""
         clock, entropy = SystemClock(), SystemEntropy()
         open_data_directory(path, clock, entropy).close()
-        made = [_peer(number) for number in range(count)]
+        made = [_peer(number, at(number)) for number in range(count)]
         connection = sqlite3.connect(path / "meshnode.db")
         with connection:
             insert = f"INSERT INTO mesh_nodes ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
@@ -56,11 +67,11 @@ class Seeded:
         return cls(path, [(node_id, announcement_sha256(jws)) for node_id, jws in rows])
 
 
-def _peer(number: int) -> MeshNode:
+def _peer(number: int, at: Place) -> MeshNode:
     key = KeyPair.generate()
     now = datetime.now(UTC)
     node_id = make_node_id(int(now.timestamp() * 1000), os.urandom(10))
-    certificate_hash = os.urandom(32)
+    certificate_hash = at.tls_sha256 or os.urandom(32)
     announcement = Announcement(
         id=node_id,
         public_key=encode_base64url(key.public_key),
@@ -69,8 +80,8 @@ def _peer(number: int) -> MeshNode:
         platform="linux",
         version="0.1.0",
         protocols=[1],
-        port=6969,
-        addresses=["192.0.2.1"],
+        port=at.port,
+        addresses=[at.host],
         tls_sha256=encode_base64url(certificate_hash),
         capabilities=list(BUILT_INS),
         interval_s=INTERVAL_S,
@@ -80,8 +91,8 @@ def _peer(number: int) -> MeshNode:
     return MeshNode(
         id=node_id,
         name=announcement.name,
-        hostname="192.0.2.1",
-        port=6969,
+        hostname=at.host,
+        port=at.port,
         status="offline",
         status_reason="silent",
         trust="paired",
@@ -91,7 +102,7 @@ def _peer(number: int) -> MeshNode:
         public_key=key.public_key,
         tls_sha256=certificate_hash,
         capabilities=BUILT_INS,
-        addresses=("192.0.2.1",),
+        addresses=(at.host,),
         epoch=PEER_EPOCH,
         revision=1,
         announcement=sign_jws(key, ANNOUNCEMENT_TYPE, msgspec.json.encode(announcement)),
