@@ -15,11 +15,11 @@ from meshnode.crypto.passphrase import MAGIC, open_with_passphrase, seal_with_pa
 from meshnode.daemon.offline import DATABASE_FILE
 from meshnode.domain.errors import MeshError, invalid
 from meshnode.domain.identity import Identity
-from meshnode.store.atomic_file import create_private
+from meshnode.store.atomic_file import create_private, open_plain, read_plain
 from meshnode.store.epoch_file import read_epoch
 from meshnode.store.identity_file import IDENTITY_FILE, StoredIdentity, read_identity, write_identity
 from meshnode.store.migrate import find_migrations
-from meshnode.store.tls_files import TLS_FILE
+from meshnode.store.tls_files import PEM_MAX_BYTES, TLS_FILE
 
 BACKUP_MAX_BYTES: Final = 1 << 30
 PASSPHRASE_MIN: Final = 8
@@ -60,12 +60,10 @@ def write_backup(directory: Path, target: Path, passphrase: str, now: datetime) 
     stored = read_identity(directory / IDENTITY_FILE)
     if stored is None or stored.key is None or not (directory / DATABASE_FILE).exists():
         raise MeshError("no_daemon", f"there is no node in {directory} yet; it is made at the first start")
-    tls = None
-    with suppress(FileNotFoundError):
-        tls = (directory / TLS_FILE).read_bytes()
+    identity, tls = _read_files(directory)
     archive = Archive(
         created_at=now,
-        identity=(directory / IDENTITY_FILE).read_bytes(),
+        identity=identity,
         database=_copy_database(directory),
         epoch=read_epoch(directory),
         tls=tls,
@@ -79,6 +77,18 @@ def write_backup(directory: Path, target: Path, passphrase: str, now: datetime) 
     except OSError as error:
         raise invalid("FILE", f"cannot write {target}: {error.strerror}") from error
     return stored.public
+
+
+def _read_files(directory: Path) -> tuple[bytes, bytes | None]:
+    """Identity and certificate as they stand. Raises `bad_identity`."""
+    tls = None
+    try:
+        with suppress(FileNotFoundError):
+            tls = read_plain(directory / TLS_FILE, PEM_MAX_BYTES)
+        with open_plain(directory / DATABASE_FILE):  # a pipe would never end
+            return read_plain(directory / IDENTITY_FILE, PEM_MAX_BYTES), tls
+    except OSError as error:
+        raise MeshError("bad_identity", f"cannot read {error.filename}: {error.strerror}") from error
 
 
 def _copy_database(directory: Path) -> bytes:

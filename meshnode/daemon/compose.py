@@ -44,6 +44,7 @@ from meshnode.node.join_peer import JoinPeer
 from meshnode.node.learn_announcement import LearnAnnouncement
 from meshnode.node.manage_nodes import ManageNodes
 from meshnode.node.notices import Notices
+from meshnode.node.open_browser import OpenBrowser
 from meshnode.node.open_offer import Offers
 from meshnode.node.open_session import OpenSession
 from meshnode.node.pair_device import PairDevice
@@ -71,6 +72,7 @@ from meshnode.transport.rpc_message import encode_notification
 from meshnode.transport.rpc_server import RpcServer, SocketLimits
 from meshnode.transport.rpc_socket import Method
 from meshnode.transport.tls_listener import Listener, TlsContexts
+from meshnode.web.routes import serve_pages
 
 EVERYWHERE: Final[frozenset[ListenerName]] = frozenset({"public", "control", "plain"})
 SEEN_S: Final = 1.0  # a thin client's next sign of life within this tells nothing new
@@ -136,7 +138,8 @@ def compose(
     requests = Requests(codes, pairing, budget, counters, database, clock, entropy, bus)
     updating = UpdateDevice(roster, database, bus)
     # everybody
-    sessions = Sessions(me, roster, tokens, confirmations, clock, entropy)
+    browsers = OpenBrowser(me, roster, database, clock, entropy)
+    sessions = Sessions(me, roster, tokens, confirmations, browsers, clock, entropy)
     learning = LearnAnnouncement(database, clock, bus)
     answering = AnswerHeartbeat(me, roster, learning, clock, bus, notices)
     proving = ProveAddress(client, database, entropy)
@@ -198,6 +201,7 @@ def compose(
         confirmations=confirmations,
         joining=joining,
         sessions=sessions,
+        browsers=browsers,
         answering=answering,
         heartbeats=heartbeats,
         discovery=discovery,
@@ -247,7 +251,7 @@ def compose(
         limits=SocketLimits(source_rate=policy.anonymous_rate),
     )
     socket = Route(method="GET", path="/ws", action=Action.CONNECT, answer=rpc.serve, listeners=EVERYWHERE)
-    routes = [socket, metrics_route(counters, roster, connections, status, __version__)]
+    routes = [socket, *serve_pages(), metrics_route(counters, roster, connections, status, __version__)]
     routes += [route for wire in wires.values() for route in wire.routes]
     routes.append(openapi_route(routes, __version__))
     certificate = FollowCertificate(config, data.path, tls, use, contexts)

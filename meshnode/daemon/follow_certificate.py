@@ -72,8 +72,8 @@ class FollowCertificate:
                 found = None if self._files is None else load_own_tls(*self._files, self._use.clock.now())
                 if (found is not None and found.sha256 == self._tls.sha256) or await self._may_change():
                     self._serve(found or self._renew())
-        except (MeshError, OSError) as error:
-            why = error.detail if isinstance(error, MeshError) else f"{error.strerror or error}"
+        except (MeshError, OSError, ValueError) as error:  # ValueError: another file than the one just looked at
+            why = error.detail if isinstance(error, MeshError) else getattr(error, "strerror", None) or str(error)
             what = "your new certificate can't be taken up" if self._files else "the certificate can't be renewed"
             trouble = f"{what}, the former is served on: {why}"
         self._tell(trouble)

@@ -124,6 +124,7 @@ async def _run(
         try:
             await graph.sweeper.flush()
             await use.tokens.flush()
+            await use.browsers.flush(all_of_it=True)
         except MeshError:
             log.exception("the last heartbeats could not be written")
         await database.close()
@@ -149,7 +150,8 @@ async def load_state(
         epoch_on_file=read_epoch(data.path),
         save_epoch=lambda epoch: write_epoch(data.path, epoch),
     )
-    for part in (use.offers, use.codes, use.tokens, use.budget, use.confirmations, use.joining, use.notices):
+    parts = (use.offers, use.codes, use.tokens, use.browsers, use.budget, use.confirmations, use.joining, use.notices)
+    for part in parts:
         await part.load()
     for entry in graph.roster:
         if entry.is_peer:
@@ -248,6 +250,7 @@ async def _keep_house(graph: Graph) -> None:
             await use.offers.expire()
             await use.codes.expire("offer")
             await use.tokens.flush()
+            await use.browsers.flush()
             await use.confirmations.sweep()
             if graph.sweeper.is_failing:
                 raise MeshError("database_error", "heartbeats can't be written; they are kept in memory")

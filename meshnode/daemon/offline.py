@@ -21,7 +21,7 @@ from meshnode.domain.errors import MeshError
 from meshnode.domain.identity import Identity, default_name, make_node_id
 from meshnode.node.ports import Clock, Entropy
 from meshnode.node.rename_self import check_name
-from meshnode.store.atomic_file import set_aside
+from meshnode.store.atomic_file import read_plain, set_aside
 from meshnode.store.data_lock import LOCK_FILE, DataLock, is_held
 from meshnode.store.epoch_file import EPOCH_FILE
 from meshnode.store.identity_file import (
@@ -36,6 +36,7 @@ from meshnode.store.tls_files import TLS_FILE
 
 DATABASE_FILE: Final = "meshnode.db"
 CONTROL_FILE: Final = "control.json"  # {url, token}, while a daemon runs
+_CONTROL_MAX: Final = 4096  # bytes
 
 log = logging.getLogger(__name__)
 
@@ -250,11 +251,11 @@ def running_control(path: Path) -> tuple[str, str] | None:
     try:
         if not is_held(path):
             return None
-        control = msgspec.json.decode((path / CONTROL_FILE).read_bytes())
+        control = msgspec.json.decode(read_plain(path / CONTROL_FILE, _CONTROL_MAX))
         return str(control["url"]), str(control["token"])
     except PermissionError as error:
         raise MeshError("daemon_unreadable", f"{path} is not yours to read") from error
-    except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError, KeyError, TypeError):
+    except (OSError, msgspec.DecodeError, KeyError, TypeError):
         return None
 
 

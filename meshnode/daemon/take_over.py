@@ -7,9 +7,12 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from meshnode.config import SYSTEM_DATA_DIR
 from meshnode.domain.errors import MeshError
+
+_JOURNAL: Final = "-journal"  # our databases have a WAL; from one of these SQLite takes the path of a file to delete
 
 
 def may_take_over(directory: Path) -> bool:
@@ -49,6 +52,8 @@ def _check_entries(descriptor: int, directory: Path, owner: int) -> None:
         for entry in entries:
             found = entry.stat(follow_symlinks=False)
             is_its_own = stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and found.st_uid in (owner, 0)
+            if entry.name.endswith(_JOURNAL):
+                raise MeshError("bad_config", f"{directory / entry.name} is nothing a node leaves there; move it away")
             if not is_its_own and not stat.S_ISDIR(found.st_mode):
                 what = f"{directory / entry.name} is no plain file of the node's own"
                 raise MeshError("bad_config", f"{what}; look at it, and move it away")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -35,6 +39,32 @@ def create_private(path: Path, data: bytes) -> None:
         path.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
+
+
+@contextmanager
+def open_plain(path: Path) -> Iterator[int]:
+    """A descriptor to read a file by that is itself there, the directory's owner's: no link, pipe or device.
+
+    Root asks here too, in the directory of a node that somebody may have broken into. Raises OSError.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        found, owner = os.fstat(descriptor), path.parent.stat().st_uid
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "no plain file", str(path))
+        if os.geteuid() == 0 and owner not in (0, found.st_uid):
+            raise OSError(errno.EPERM, "not its directory's owner's", str(path))
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def read_plain(path: Path, limit: int) -> bytes:
+    """A small file, read as `open_plain` does. Raises OSError."""
+    with open_plain(path) as descriptor, os.fdopen(descriptor, "rb", closefd=False) as file:
+        if os.fstat(descriptor).st_size > limit:
+            raise OSError(errno.EFBIG, "too large", str(path))
+        return file.read(limit)
 
 
 def sync_directory(directory: Path) -> None:

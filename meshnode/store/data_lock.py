@@ -41,7 +41,7 @@ class DataLock:
 def is_held(directory: Path) -> bool:
     """Whether a daemon holds the lock now. Raises PermissionError if we may not look."""
     try:
-        descriptor = os.open(directory / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(directory / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # it may be a pipe
     except FileNotFoundError:
         return False
     try:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from meshnode.store.atomic_file import write_private
+from meshnode.store.atomic_file import read_plain, write_private
 
 EPOCH_FILE: Final = "epoch"
+_SIZE_MAX: Final = 64
 
 
 def read_epoch(directory: Path) -> int:
     """The epoch last written, 0 if there is none or it is unreadable (it is a copy; the database has it too)."""
     try:
-        text = (directory / EPOCH_FILE).read_text("ascii").strip()
+        text = read_plain(directory / EPOCH_FILE, _SIZE_MAX).decode("ascii").strip()
     except (OSError, UnicodeDecodeError):
         return 0
     return int(text) if text.isdigit() and len(text) <= 16 else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import stat
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -18,7 +19,7 @@ from meshnode.domain.identity import Identity, is_node_id
 from meshnode.domain.pairing_code import Hidden
 from meshnode.domain.timestamps import format_time, parse_time
 from meshnode.domain.untrusted_text import clean_text
-from meshnode.store.atomic_file import write_private
+from meshnode.store.atomic_file import open_plain, write_private
 
 IDENTITY_FILE: Final = "node_identity.json"
 _SIZE_MAX: Final = 16 * 1024
@@ -63,8 +64,10 @@ def read_identity(path: Path) -> StoredIdentity | None:
     try:
         if path.is_symlink():
             raise _damaged(path, "is a symbolic link")
-        mode = stat.S_IMODE(path.stat().st_mode)
-        data = path.read_bytes() if path.stat().st_size <= _SIZE_MAX else b""
+        with open_plain(path) as descriptor:
+            found = os.fstat(descriptor)
+            mode = stat.S_IMODE(found.st_mode)
+            data = os.read(descriptor, _SIZE_MAX) if found.st_size <= _SIZE_MAX else b""
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -84,7 +87,8 @@ def read_identity(path: Path) -> StoredIdentity | None:
         raise _damaged(path, f"is damaged ({error})") from error
     if mode & 0o077:
         log.warning("%s was readable by others (mode %o); set to 600", path, mode)
-        path.chmod(0o600)
+        with open_plain(path) as descriptor:
+            os.fchmod(descriptor, 0o600)
     return StoredIdentity(content.id, clean_text(content.name) or content.id, created_at, key)
 
 
