@@ -26,6 +26,7 @@ _COMMANDS: Final = {  # name → module, attribute
     "requests": ("requests", "requests"),
     "identity": ("identity", "identity"),
     "status": ("status", "status"),
+    "open": ("open", "open_dashboard"),
     "doctor": ("doctor", "doctor"),
     "config": ("settings", "config"),
     "paths": ("settings", "paths"),

@@ -37,7 +37,7 @@ def sight_of(offer: dict[str, Any]) -> Sight:
         return Sight(text, None, where, ("Scan it with the app.\nThe code works once.\n\n",))
     if "linking_code" in offer:
         facts = (("PIN", format_pin(offer["pin"])), ("Linking code", offer["linking_code"]))
-        how_to = ("Scan with salita's app on the phone,\ntype the PIN there.\n\n",)
+        how_to = ("Scan with the phone's camera, open the link, type the PIN there.\n\n",)
         return Sight(offer["url"], offer["url"], facts, how_to)
     if "url" in offer:
         how = (
@@ -106,7 +106,11 @@ def _screen(qr: list[str], sight: Sight, offer: dict[str, Any], seen: Seen) -> A
         name, code = sight.facts[0]
         grid.add_row(Panel(Text(code, "bold green"), title=name, padding=(1, 4), expand=False))
         side = now + "\n\n" + how
-    grid.add_row(Text("\n".join(qr), no_wrap=True), side) if qr else grid.add_row(side)
+    if qr:
+        grid.add_column(min_width=len(qr[0]), no_wrap=True)  # the code is never cut; what stands beside it wraps
+        grid.add_row(Text("\n".join(qr)), side)
+    else:
+        grid.add_row(side)
     return grid
 
 

@@ -30,7 +30,9 @@ _ENDINGS: Final = {
 @json_option
 @click.option("--no-wait", is_flag=True, help="Open the offer and return; it stays open.")
 @click.option("--dialect", metavar="NAME", help="Pair an app that speaks this API: salita, mylzip or abpa3.")
-@click.option("--phone", is_flag=True, help="Pair a phone that runs salita: the same as --dialect salita.")
+@click.option(
+    "--phone", is_flag=True, help="Pair a phone: its camera opens the QR code as a page. The same as --dialect salita."
+)
 @click.option("--expires-in", type=click.FloatRange(30, 3600), metavar="SECONDS", help="How long the offer stays open.")
 @click.pass_context
 def pair(

@@ -22,6 +22,7 @@ def status(daemon: ControlClient, as_json: bool, seen: bool) -> None:
     A notice (a new pairing, too many wrong PINs, a copied identity …) is shown until --seen.
     """
     answer = daemon.call("GET", "/api/v1/node")
+    answer.pop("caller", None)  # for pages, which don't know who they are
     if as_json:
         print_json(answer)
     else:

@@ -25,6 +25,7 @@ CODES: Final[dict[str, Code]] = {
     "not_local": Code(403, 77, "pair from the same network, or set pairing.lan_only = false"),
     "not_permitted": Code(403, 77, "ask the owner: `meshnode node trust ID LEVEL` on that node"),
     "bad_origin": Code(403, 77, "call from the node's own pages or without an Origin header"),
+    "ticket_unknown": Code(403, 77, "run `meshnode open` again: its link works once, within a minute"),
     "proxy_not_configured": Code(403, 77, "add the proxy's address to http.trusted_proxies"),
     "code_unknown": Code(404, 77, "open a new offer with `meshnode pair` and use its invite"),
     "no_open_offer": Code(404, 1, "run `meshnode pair` on the other node"),

@@ -83,7 +83,7 @@ def notice_of(entry: Logged, own_id: str) -> Notice | None:
         return None
     node_id = clean_text(entry.node_id, DETAIL_MAX) if entry.node_id else None
     name = clean_text(entry.node_name or "") or node_id
-    detail, next_step = _words(code, entry, name or "a node", node_id or "", own_id)
+    detail, next_step = _words(code, entry, _quoted(name or "a node"), node_id or "", own_id)
     return Notice(
         id=entry.id,
         at=entry.at,
@@ -129,6 +129,11 @@ def _words(code: str, entry: Logged, name: str, node_id: str, own_id: str) -> tu
                 "the database was restored from a backup; open offers and the tokens of thin clients have ended",
                 "`meshnode nodes`: revoke again what was revoked since the backup; join again what was paired since",
             )
+
+
+def _quoted(name: str) -> str:
+    """A name within our own words: what stands in backticks there is a command of ours."""
+    return name.replace("`", "'")
 
 
 def _revoke(node_id: str) -> str:

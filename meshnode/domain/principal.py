@@ -58,10 +58,14 @@ class Action(Enum):
     CHECK_HEALTH = "check_health"
     CHECK_READINESS = "check_readiness"
     READ_PUBLIC_IDENTITY = "read_public_identity"
+    READ_PAGE = "read_page"  # the dashboard and the phone page themselves; they hold no data
     PAIR = "pair"  # the four steps of the ceremony
     OPEN_SESSION = "open_session"
     SEND_HEARTBEAT = "send_heartbeat"
     READ_NODES = "read_nodes"  # node, nodes, discovered, audit
+    READ_MESH = "read_mesh"  # who is in the mesh: name, kind, status; what a phone's page shows
+    ISSUE_TICKET = "issue_ticket"  # for the owner's browser; and the end of all
+    REDEEM_TICKET = "redeem_ticket"
     OPEN_OFFER = "open_offer"  # open, watch, cancel
     JOIN_NODE = "join_node"
     ALIAS_NODE = "alias_node"
@@ -81,6 +85,7 @@ class Action(Enum):
     ANNOUNCE_NODE = "announce_node"
     QUERY_GRAPHQL = "query_graphql"
     READ_TRUST_DATA = "read_trust_data"  # what others left for the caller
+    LEAVE_MESH = "leave_mesh"  # a device, by itself, where there is no socket
     REVOKE_DEVICE = "revoke_device"  # itself; another one is REVOKE_NODE
     DECIDE_REQUEST = "decide_request"  # list, approve, reject
     # the socket
@@ -96,10 +101,14 @@ NEEDS: Final[dict[Action, Need]] = {
     Action.CHECK_HEALTH: Need.ANYONE,
     Action.CHECK_READINESS: Need.PAIRED,
     Action.READ_PUBLIC_IDENTITY: Need.ANYONE,
+    Action.READ_PAGE: Need.ANYONE,
     Action.PAIR: Need.ANYONE,
     Action.OPEN_SESSION: Need.ANYONE,
     Action.SEND_HEARTBEAT: Need.PEER,
     Action.READ_NODES: Need.OPERATOR,
+    Action.READ_MESH: Need.DEVICE,
+    Action.ISSUE_TICKET: Need.OWNER,
+    Action.REDEEM_TICKET: Need.ANYONE,
     Action.OPEN_OFFER: Need.OPERATOR,
     Action.JOIN_NODE: Need.OPERATOR,
     Action.ALIAS_NODE: Need.OPERATOR,
@@ -118,6 +127,7 @@ NEEDS: Final[dict[Action, Need]] = {
     Action.ANNOUNCE_NODE: Need.PAIRED,
     Action.QUERY_GRAPHQL: Need.PAIRED,
     Action.READ_TRUST_DATA: Need.PAIRED,
+    Action.LEAVE_MESH: Need.DEVICE,
     Action.REVOKE_DEVICE: Need.PAIRED,
     Action.DECIDE_REQUEST: Need.OPERATOR,
     Action.CONNECT: Need.ANYONE,

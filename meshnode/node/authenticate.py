@@ -20,6 +20,7 @@ from meshnode.domain.statements import SESSION_TYPE, SessionStatement, decode_st
 from meshnode.node.confirm_peer import ConfirmPeer
 from meshnode.node.describe_node import SelfDescription
 from meshnode.node.device_tokens import DeviceSession, DeviceTokens
+from meshnode.node.open_browser import BrowserSession, OpenBrowser
 from meshnode.node.ports import Clock, Entropy, SessionAnswer
 from meshnode.node.roster import Entry, Roster
 from meshnode.node.session import Session
@@ -32,7 +33,7 @@ SESSIONS_PER_PEER: Final = 4
 
 
 class Sessions:
-    """Nonces and tokens of peers, in memory only; beside them the tokens of thin clients."""
+    """Nonces and tokens of peers, in memory only; beside them those of thin clients and of the owner's browsers."""
 
     def __init__(
         self,
@@ -40,6 +41,7 @@ class Sessions:
         roster: Roster,
         devices: DeviceTokens,
         confirmations: ConfirmPeer,
+        browsers: OpenBrowser,
         clock: Clock,
         entropy: Entropy,
     ) -> None:
@@ -47,6 +49,7 @@ class Sessions:
         self._roster = roster
         self._devices = devices
         self._confirmations = confirmations
+        self._browsers = browsers
         self._clock = clock
         self._entropy = entropy
         self._nonces: OrderedDict[bytes, tuple[str, float]] = OrderedDict()  # oldest first
@@ -151,10 +154,21 @@ class Sessions:
             raise MeshError("token_expired", "the session has expired")
         return session
 
+    def find_browser(self, token: str, user: Callable[[], int | None]) -> BrowserSession | None:
+        """The session of a token of the owner's browser, from that user; it counts on the control listener only."""
+        return self._browsers.find(token, user)
+
+    def spoke(self, session: Session | None) -> None:
+        """A call came on a connection that was opened with it."""
+        if isinstance(session, BrowserSession):
+            self._browsers.touch(session)
+
     def is_live(self, session: Session) -> bool:
         """Whether the session's token still counts, for who holds a connection opened with it."""
         if isinstance(session, DeviceSession):
             return self._devices.is_live(session)
+        if isinstance(session, BrowserSession):
+            return self._browsers.is_live(session)
         return self._clock.monotonic() < session.expires_mono and any(
             self._sessions.get(digest) is session for digest in self._of_peer.get(session.entry.node.id, [])
         )

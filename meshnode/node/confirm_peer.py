@@ -139,6 +139,7 @@ class ConfirmPeer:
         live = self._offers.watched(waiting.offer_id)
         if live is not None:
             live.activity = {"paired": row.id, "name": row.name, "address": row.hostname, "was": was}
+            self._offers.tell(live)
         self._bus.publish(Event("mesh.node.paired", {"id": row.id, "name": row.name, "was": was}))
         self.on_confirmed(node_id)
 

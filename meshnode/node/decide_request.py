@@ -24,8 +24,9 @@ from meshnode.domain.pairing_code import make_code
 from meshnode.domain.peer import MeshNode
 from meshnode.domain.principal import Action, Principal, authorise, authorise_target
 from meshnode.node.attempt_budget import AttemptBudget
+from meshnode.node.code_records import CodeSecrets
 from meshnode.node.counters import Counters
-from meshnode.node.device_codes import CodeSecrets, DeviceCodes
+from meshnode.node.device_codes import DeviceCodes
 from meshnode.node.event_bus import EventBus
 from meshnode.node.pair_device import Admitted, Caller, PairDevice, TokenRules
 from meshnode.node.ports import Clock, Entropy
@@ -179,9 +180,9 @@ class Requests:
         digest = self._codes.digest(dialect, code_text)
         refusal: MeshError | None = None
         spent: Lockout | None = None
+        done: Admitted | None = None
         rejected: list[DeviceCode] = []
         was_approved = True
-        done: Admitted | None = None
         async with self._store.write() as tx:
             if by_owner is None:
                 self._budget.check()  # again: the guesses that were let in with this one may have failed meanwhile
@@ -286,10 +287,8 @@ def _was(row: MeshNode | None) -> str | None:
 
 def _asker(code: DeviceCode) -> Caller:
     """Who made the request, for an owner who confirms in its place."""
-    details = code.details
-    return Caller(
-        address=details["address"], source=details["source"], listener=details["listener"], is_remote=details["remote"]
-    )
+    told = code.details
+    return Caller(address=told["address"], source=told["source"], listener=told["listener"], is_remote=told["remote"])
 
 
 def _entry(at: datetime, event: str, code: DeviceCode) -> AuditEntry:

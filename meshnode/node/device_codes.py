@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import hmac
 from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final, Literal
 
 import msgspec
 
 from meshnode.crypto.seal import Vault
-from meshnode.domain.device_code import DeviceCode
+from meshnode.domain.device_code import DeviceCode, check_redeemable
 from meshnode.domain.errors import MeshError
 from meshnode.domain.event import Event
 from meshnode.domain.pairing import OfferState
 from meshnode.domain.pairing_code import (
     TOKEN_BYTES,
     CodeFormat,
-    Hidden,
     Secret,
     make_code,
     make_code_text,
     make_linking_code,
     parse_linking_code,
 )
+from meshnode.node.code_records import CodeRules, CodeSecrets, OpenedCode, WatchedCode
 from meshnode.node.counters import Counters
 from meshnode.node.event_bus import EventBus
 from meshnode.node.expiries import Expiries
@@ -34,51 +33,8 @@ from meshnode.node.revocations import Revocations
 from meshnode.node.tables import AuditEntry, Store, StoredCode, Transaction
 
 OPEN_MAX: Final = 64  # codes of one dialect
+VISITS_TOLD: Final = 64  # of one offer: more names than that are a flood, for the screen and the events' memory
 _REMEMBERED: Final = 256  # codes that are over, for their right refusal and for who watches
-Opens = Literal["beside", "instead of its format", "instead of all"]
-
-
-class CodeRules(msgspec.Struct, frozen=True, kw_only=True):
-    """What a dialect asks of a code it has made."""
-
-    dialect: str
-    lifetime_s: float
-    format: CodeFormat = "uuid"
-    opens: Opens = "instead of all"  # which open codes of the dialect a new one ends
-    is_token: bool = False  # spelled as 32 hex digits, 128 bits; counts as format uuid
-    has_pin: bool = False  # and a linking code: both must match
-    maker: str | None = None  # the device that asked for it; None = we
-    details: Mapping[str, Any] = msgspec.field(default_factory=dict)
-
-
-class CodeSecrets(Hidden, msgspec.Struct, frozen=True):
-    """What is shown again, and rests sealed."""
-
-    code: str
-    pin: str = ""
-    linking_code: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class OpenedCode:
-    """What its maker is shown, once."""
-
-    code: DeviceCode
-    secrets: CodeSecrets
-
-    @property
-    def text(self) -> str:
-        """The code itself."""
-        return self.secrets.code
-
-
-@dataclass(slots=True)
-class WatchedCode:
-    """A code as last committed, and what its owner sees happen to it."""
-
-    code: DeviceCode
-    digest: bytes = field(repr=False)
-    activity: dict[str, Any] = field(default_factory=dict)
 
 
 class DeviceCodes:
@@ -222,10 +178,33 @@ class DeviceCodes:
 
     def closed(self, digest: bytes) -> DeviceCode | None:
         """A code that is over, by the digest it had; forgotten with a restart."""
-        for known in reversed(self._known.values()):
-            if known.code.state is not OfferState.OPEN and hmac.compare_digest(known.digest, digest):
-                return known.code
-        return None
+        known = self._find(digest)
+        return known.code if known is not None and known.code.state is not OfferState.OPEN else None
+
+    def _find(self, digest: bytes) -> WatchedCode | None:
+        return next((k for k in reversed(self._known.values()) if hmac.compare_digest(k.digest, digest)), None)
+
+    def visit(self, dialect: str, code: str, name: str, source: str) -> DeviceCode:
+        """Somebody holds the code and is being asked for the PIN: who watches is told, nothing is spent.
+
+        Raises why nobody can pair by it. Touches no database.
+        """
+        known = self._find(self.digest(dialect, code))
+        if known is None or known.code.kind != "offer":
+            raise MeshError("code_unknown", "no open code like that; ask for a new one")
+        check_redeemable(known.code, self.expiries.as_of(known.code))
+        seen: dict[str, Any] = {"visitor": name, "joiner": source, "attempts_left": known.code.attempts}
+        if known.activity.get("wrong"):  # who guesses must not wipe that off the owner's screen
+            seen["wrong"] = True
+        if known.activity != seen and known.visits < VISITS_TOLD:
+            known.visits += 1
+            known.activity = seen
+            self._tell(known.code, known.activity)
+        return known.code
+
+    def open_offers(self) -> list[WatchedCode]:
+        """Every open offer."""
+        return [k for k in self._known.values() if k.code.kind == "offer" and k.code.state is OfferState.OPEN]
 
     def watched(self, code_id: str) -> WatchedCode | None:
         """A code by id, open or lately closed, for who waits beside it."""
@@ -245,10 +224,17 @@ class DeviceCodes:
 
     def update(self, code: DeviceCode, **activity: Any) -> None:
         """Take over a code just committed, and tell who watches."""
-        if (known := self._known.get(code.id)) is not None:
+        known = self._known.get(code.id)
+        if known is not None:
             known.code = code
-            known.activity = activity or known.activity
-        data = {f"{code.kind}_id": code.id, "dialect": code.dialect, "state": code.state.value}
+            visitor = {key: value for key, value in known.activity.items() if key == "visitor"}
+            known.activity = {**visitor, **activity} if activity else known.activity
+        self._tell(code, known.activity if known is not None else activity)
+
+    def _tell(self, code: DeviceCode, activity: dict[str, Any]) -> None:
+        data: dict[str, Any] = {f"{code.kind}_id": code.id, "dialect": code.dialect, "state": code.state.value}
+        if code.kind == "offer":
+            data["activity"] = dict(activity)
         self._bus.publish(Event("mesh.pairing.changed", data))
 
     async def cancel(self, code_id: str) -> bool:
@@ -264,8 +250,7 @@ class DeviceCodes:
 
     async def cancel_all(self) -> bool:
         """Close every open offer; whether there was one."""
-        offers = [k.code.id for k in self._known.values() if k.code.kind == "offer" and k.code.state is OfferState.OPEN]
-        closed = [await self.cancel(code_id) for code_id in offers]
+        closed = [await self.cancel(known.code.id) for known in self.open_offers()]
         return any(closed)
 
     async def end_of_device(self, tx: Transaction, device_id: str) -> list[DeviceCode]:

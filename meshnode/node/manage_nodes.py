@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Final
 
 from meshnode.domain.device_code import DeviceCode
@@ -138,6 +139,11 @@ class ManageNodes:
         await self._revoke(entry, by, keeps_introduced=True)
         return entry.snapshot()
 
+    async def leave(self, by: Principal) -> None:
+        """See `revoke_itself`, of a device that asks over HTTP: its sockets end, the connection of its answer lives."""
+        node = await self.revoke_itself(by)
+        await self._connections.end_sockets(node.id, "revoked", is_revoked=True)
+
     async def hang_up(self, node_id: str, reason: str) -> None:
         """Close every connection of a node."""
         await self._connections.close(node_id, reason)
@@ -174,7 +180,7 @@ class ManageNodes:
                 ended += await self._codes.end_of_device(tx, row.id)
                 await tx.acks.delete(row.id)
                 await self._confirmations.drop(tx, row.id)
-                await tx.audit.append(_entry(now, "node.revoked", revoked[-1]))
+                await tx.audit.append(_entry(now, "node.revoked", revoked[-1], by))
         if not is_known:
             raise MeshError("node_unknown", f"{entry.node.id} is gone")
         for row in revoked:
@@ -213,7 +219,7 @@ class ManageNodes:
             self._codes.update(code)
         self._codes.revocations.forgotten(node.id)
         self._roster.remove(node.id)
-        self._bus.publish(Event("mesh.node.updated", {"id": node.id}))
+        self._bus.publish(Event("mesh.node.forgotten", {"id": node.id}))
         await self.hang_up(node.id, "forgotten")
         return node
 
@@ -262,5 +268,6 @@ def _fits(node: MeshNode, reference: str, wanted: str) -> bool:
     return len(reference) >= 4 and (node.id.startswith(reference) or node.id.endswith(reference))
 
 
-def _entry(at, event: str, node: MeshNode) -> AuditEntry:  # type: ignore[no-untyped-def]
-    return AuditEntry(at=at, event=event, dialect=node.dialect, node_id=node.id, node_name=node.label)
+def _entry(at: datetime, event: str, node: MeshNode, by: Principal | None = None) -> AuditEntry:
+    detail = "left by itself" if by is not None and by.node_id == node.id else None
+    return AuditEntry(at=at, event=event, dialect=node.dialect, node_id=node.id, node_name=node.label, detail=detail)

@@ -147,7 +147,12 @@ class Offers:
             self._closed.append(live)
             self._current = None
             self.on_closed(offer.id)
-        self._bus.publish(Event("mesh.pairing.changed", {"offer_id": offer.id, "state": offer.state.value}))
+        self.tell(live)
+
+    def tell(self, live: LiveOffer) -> None:
+        """Tell who watches how an offer stands."""
+        data = {"offer_id": live.offer.id, "state": live.offer.state.value, "activity": dict(live.activity)}
+        self._bus.publish(Event("mesh.pairing.changed", data))
 
     async def cancel(self, offer_id: str | None = None) -> bool:
         """Close the open offer (or that one); whether there was one."""

@@ -40,7 +40,7 @@ class Connections(Protocol):
     async def close(self, node_id: str, reason: str, others: Iterable[str] = ()) -> None:
         """End every connection of a node and of others at once, WebSockets with the reason; within about a second."""
 
-    async def end_sockets(self, node_id: str, reason: str) -> None:
+    async def end_sockets(self, node_id: str, reason: str, *, is_revoked: bool = False) -> None:
         """Close the node's WebSockets with a reason; its other connections live on."""
 
 

@@ -26,6 +26,7 @@ from meshnode.node.exchange_heartbeats import ExchangeHeartbeats
 from meshnode.node.join_peer import JoinPeer
 from meshnode.node.manage_nodes import ManageNodes
 from meshnode.node.notices import Notices
+from meshnode.node.open_browser import OpenBrowser
 from meshnode.node.open_offer import Offers
 from meshnode.node.ports import Clock, Entropy
 from meshnode.node.redeem_code import RedeemCode
@@ -52,6 +53,7 @@ class UseCases(msgspec.Struct, frozen=True, kw_only=True):
     confirmations: ConfirmPeer
     joining: JoinPeer
     sessions: Sessions
+    browsers: OpenBrowser
     answering: AnswerHeartbeat
     heartbeats: ExchangeHeartbeats
     discovery: DiscoverPeers

@@ -107,9 +107,9 @@ class LiveConnections:
             visitor.close()
         await _end([socket for one in ids for socket in self._sockets_of_node.get(one, ())], reason, REVOKED)
 
-    async def end_sockets(self, node_id: str, reason: str) -> None:
+    async def end_sockets(self, node_id: str, reason: str, *, is_revoked: bool = False) -> None:
         """See `Connections`."""
-        await _end(self._sockets_of_node.get(node_id, ()), reason, TOKEN_OVER)
+        await _end(self._sockets_of_node.get(node_id, ()), reason, REVOKED if is_revoked else TOKEN_OVER)
 
     async def stop(self) -> None:
         """The node stops: every socket is told, and those that come late are ended too."""

@@ -19,10 +19,13 @@ from meshnode.node.authenticate import Sessions
 from meshnode.node.session import Session
 from meshnode.transport.http_problem import JSON
 from meshnode.transport.interfaces import scoped
+from meshnode.transport.peer_user import user_behind
 from meshnode.transport.tls_listener import AdmittedHandler
 
 COOKIE: Final = "__Host-meshnode"
+_PAGE_RATE: Final = Rate(1200, 60.0, burst=400)
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_ELSEWHERE: Final = frozenset({"cross-site", "same-site"})  # the same site: another port of this machine
 _FORWARDING: Final = ("forwarded", "via", "x-real-ip")
 
 
@@ -57,6 +60,7 @@ class Gate:
         self._policy = policy
         self._owner_digest = owner_digest
         self._limiter = RateLimiter(policy.anonymous_rate)
+        self._page_limiter = RateLimiter(_PAGE_RATE)  # a page is some dozen files: they must not use up the other
         self.hosts: frozenset[str] = frozenset()  # what Host may say on the control listener
         self.on_limited: Callable[[str, str], None] = lambda _, __: None  # to be counted: where, by which limit
 
@@ -84,10 +88,10 @@ class Gate:
             principal, session = self._authenticate(request, action, body_types=body_types)
             authorise(principal, action)
         except MeshError:
-            self._limit(address)  # a wrong token is no token
+            self._limit(address, action)  # a wrong token is no token
             raise
         if principal.role is Role.ANONYMOUS:
-            self._limit(address)
+            self._limit(address, action)
         elif isinstance(request.protocol, AdmittedHandler):
             request.protocol.authenticated(principal.node_id)
         return Admitted(principal, session, address, address != direct, far if self._policy.lan_only else None, far)
@@ -96,9 +100,10 @@ class Gate:
         """What limits count this caller by."""
         return source_key(address, self._policy.on_link())
 
-    def _limit(self, address: str) -> None:
+    def _limit(self, address: str, action: Action) -> None:
         """Count a request without a good token. Raises `rate_limited`."""
-        wait = self._limiter.wait_s(self.source_of(address), asyncio.get_running_loop().time())
+        limiter = self._page_limiter if action is Action.READ_PAGE else self._limiter
+        wait = limiter.wait_s(self.source_of(address), asyncio.get_running_loop().time())
         if wait:
             self.on_limited("http", "anonymous")
             raise MeshError("rate_limited", "too many requests without a token", retry_after_s=wait)
@@ -132,9 +137,14 @@ class Gate:
         if scheme not in ("Bearer", "Device") or not token:
             raise MeshError("token_required", "Authorization must be `Bearer TOKEN` or `Device TOKEN`")
         if self.name == "control":
-            if not is_same_token(token, self._owner_digest):
-                raise MeshError("token_required", "that is not the owner's token of this run")
-            return OWNER, None
+            if is_same_token(token, self._owner_digest):
+                return OWNER, None
+            browser = self._sessions.find_browser(token, lambda: user_behind(request.transport))
+            if browser is None:
+                raise MeshError(
+                    "token_required", "that is not the owner's token of this run, nor one of `meshnode open`"
+                )
+            return browser.principal, browser
         return self._session(token)
 
     def _session(self, token: str) -> tuple[Principal, Session]:
@@ -147,10 +157,15 @@ class Gate:
 
     def _check_local_page(self, request: web.Request) -> None:
         """A page on another site, or a name that was pointed at us, must not reach the control listener."""
-        if request.headers.get("Host", "").lower() not in self.hosts:
+        headers = request.headers
+        host = headers.get("Host", "").lower()
+        if host not in self.hosts:
             raise MeshError("bad_origin", "this Host is not the control listener's")
-        origin = request.headers.get("Origin")
-        if origin is not None and origin.removeprefix("http://").lower() not in self.hosts:
+        origin = headers.get("Origin")
+        if origin is not None and origin.lower() != f"http://{host}":
+            raise MeshError("bad_origin", "requests from other sites are refused")
+        # pictures and the like come without Origin: they would use up the limit of who has no token yet
+        if headers.get("Sec-Fetch-Site") in _ELSEWHERE and headers.get("Sec-Fetch-Dest") != "document":
             raise MeshError("bad_origin", "requests from other sites are refused")
 
     def _check_page(self, request: web.Request, *, body_types: Collection[str]) -> None:

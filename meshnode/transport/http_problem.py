@@ -72,5 +72,6 @@ def error_of_problem(body: object, retry_after: str | None) -> MeshError | None:
     if isinstance(body.get("attempts_left"), int):
         members["attempts_left"] = body["attempts_left"]
     wait = float(retry_after) if retry_after is not None and re.fullmatch(r"[0-9]{1,7}", retry_after) else None
-    text = clean_text(detail, 300) if isinstance(detail, str) else ""
+    # what stands in backticks is a command that we tell our owner to type, so not what another node writes there
+    text = clean_text(detail, 300).replace("`", "'") if isinstance(detail, str) else ""
     return MeshError(code, text or code, retry_after_s=wait, **members)

@@ -161,6 +161,11 @@ def _answers(route: Route, schema_of: Mapping[Any, dict[str, Any]]) -> dict[str,
         return {"101": {"description": "The connection is a WebSocket now and speaks JSON-RPC 2.0."}}
     if route.result is str:
         return {"200": {"description": "Done.", "content": {"text/plain": {"schema": {"type": "string"}}}}}
+    if route.result is bytes:  # files: HEAD has the same headers, 304 = the caller's copy is the same
+        content = (
+            {} if route.method == "HEAD" else {kind: {"schema": {"type": "string"}} for kind in route.result_types}
+        )
+        return {"200": {"description": "Done.", "content": content}, "304": {"description": "Not modified."}}
     schema = {"type": "object"} if route.result is None else schema_of[route.result]
     answers = {"200": {"description": "Done.", "content": {kind: {"schema": schema} for kind in route.result_types}}}
     if route.refused is not None:

@@ -17,6 +17,7 @@ from meshnode.node.authenticate import Sessions
 from meshnode.node.event_stream import EventStream
 from meshnode.node.ports import Clock
 from meshnode.node.roster import Entry
+from meshnode.node.session import Session
 from meshnode.transport.connections import NOT_TEXT, TOKEN_OVER, TOO_MANY_CALLS, LiveConnections
 from meshnode.transport.http_server import Call
 from meshnode.transport.rpc_message import (
@@ -34,6 +35,8 @@ from meshnode.transport.rpc_message import (
 from meshnode.transport.rpc_socket import PING_S, Method, RpcCall, RpcSocket
 from meshnode.transport.tls_listener import AdmittedHandler
 
+AUTHENTICATE: Final = "session.authenticate"  # the one method a stranger may call on the control listener
+
 log = logging.getLogger(__name__)
 
 
@@ -45,6 +48,7 @@ class SocketLimits(msgspec.Struct, frozen=True, kw_only=True):
     source_rate: Rate = Rate(600, 60.0, burst=150)  # anonymous ones, on all sockets of one source
     first_message_s: float = 10.0  # of a stranger
     anonymous_s: float = 600.0  # in all
+    authenticate_s: float = 5.0  # on the control listener, where a stranger may do nothing else
     ping_s: float = PING_S
     sweep_s: float = 5.0  # between looks for sessions that have ended
 
@@ -84,7 +88,7 @@ class RpcServer:
 
     async def serve(self, call: Call) -> web.WebSocketResponse:
         """Upgrade the request and answer calls until the socket ends."""
-        entry = call.session.entry if call.session is not None else None
+        entry = _entry_of(call.session)
         if entry is not None and call.far is not None and entry.node.dialect in self._lan_only_dialects:
             raise call.far
         protocol = call.request.protocol
@@ -106,9 +110,11 @@ class RpcServer:
             socket.visitor.is_busy = False
         self._connections.open_socket(socket.principal.node_id, socket, socket.visitor)
         if socket.is_anonymous:
-            socket.end_in(self._limits.first_message_s, "no call came in time")
-        if socket.session is not None:
-            self._on_opened(socket.session.entry)
+            is_local = socket.call.listener == "control"
+            wait_s = self._limits.authenticate_s if is_local else self._limits.first_message_s
+            socket.end_in(wait_s, "no call came in time")
+        if (entry := _entry_of(socket.session)) is not None:
+            self._on_opened(entry)
         if self._sweeping is None:
             self._sweep_later()
 
@@ -116,8 +122,8 @@ class RpcServer:
         socket.closed()
         self._events.drop(socket)
         is_last = self._connections.close_socket(socket.principal.node_id, socket)
-        if is_last and socket.session is not None:
-            self._on_closed(socket.session.entry)
+        if is_last and (entry := _entry_of(socket.session)) is not None:
+            self._on_closed(entry)
 
     def _sweep_later(self) -> None:
         self._sweeping = asyncio.get_running_loop().call_later(self._limits.sweep_s, self._sweep)
@@ -162,8 +168,9 @@ class RpcServer:
                 return
 
     def _has_spoken(self, socket: RpcSocket) -> None:
-        """A stranger that has called in time may stay for some minutes."""
-        if not socket.has_spoken:
+        """A stranger that has called in time may stay for some minutes, though not where it must show a token."""
+        self._sessions.spoke(socket.session)
+        if not socket.has_spoken and socket.call.listener != "control":
             socket.has_spoken = True
             if socket.is_anonymous:
                 socket.end_in(self._limits.anonymous_s, "a socket without a token ends after ten minutes")
@@ -209,6 +216,9 @@ class RpcServer:
         return None if request.is_notification else encode_error(refusal)
 
     async def _call(self, socket: RpcSocket, request: Request, calls: list[RpcCall]) -> Any:
+        if socket.is_anonymous and socket.call.listener == "control" and request.method != AUTHENTICATE:
+            socket.end("no token came first", TOKEN_OVER)
+            raise MeshError("token_required", f"the first call on this listener must be {AUTHENTICATE}")
         method = self._methods.get((socket.call.listener, request.method))
         if method is None:
             raise RpcError(METHOD_NOT_FOUND, "no such method here", id=request.id)
@@ -236,6 +246,11 @@ class RpcServer:
             if is_out:
                 socket.end("too many calls", TOO_MANY_CALLS)
         return wait_s
+
+
+def _entry_of(session: Session | None) -> Entry | None:
+    """The node whose sockets a session's count among; the owner's browsers are none."""
+    return session.entry if session is not None and session.principal.node_id is not None else None
 
 
 def _too_often(wait_s: float, id_: Any) -> RpcError:

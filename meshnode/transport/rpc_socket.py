@@ -23,6 +23,7 @@ from meshnode.transport.admission import Visitor
 from meshnode.transport.connections import CLOSE_S, TOO_SLOW
 from meshnode.transport.http_server import BODY_AFTER_MAX, BODY_BEFORE_MAX, Call
 from meshnode.transport.rpc_message import encode_notification
+from meshnode.transport.tls_listener import AdmittedHandler
 
 PING_S: Final = 30.0  # and half of it for the answer
 WRITE_S: Final = 30.0  # for a caller to take its answers
@@ -67,6 +68,7 @@ class RpcSocket:
     def __init__(self, call: Call, visitor: Visitor | None, ping_s: float = PING_S) -> None:
         self.call = call
         self.session = call.session
+        self._principal = call.principal
         self.address = call.address
         self.visitor = visitor
         self.is_over = False  # no further call is taken, no event sent
@@ -86,7 +88,6 @@ class RpcSocket:
         self._writer: AbstractStreamWriter
         self._transport: asyncio.Transport
         self._protocol = call.request.protocol
-        self._principal = call.principal
         self._is_answering = False
         self._farewell: tuple[str, int] | None = None  # for after the answer
         self._deadline: asyncio.TimerHandle | None = None
@@ -114,8 +115,16 @@ class RpcSocket:
 
     @property
     def is_anonymous(self) -> bool:
-        """Whether it was opened without a token."""
-        return self.call.principal.role is Role.ANONYMOUS
+        """Whether no token has come, neither with the upgrade nor since."""
+        return self.principal.role is Role.ANONYMOUS
+
+    def take_session(self, session: Session) -> None:
+        """Its caller has shown a token since: no stranger's limits any more."""
+        self.session = session
+        if self._deadline is not None:
+            self._deadline.cancel()
+        if isinstance(self._protocol, AdmittedHandler):
+            self._protocol.authenticated(session.principal.node_id)
 
     # ── answers ────────────────────────────────────────────────────────────────────────────────────────────────────
 

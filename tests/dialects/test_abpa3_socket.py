@@ -175,6 +175,7 @@ def test_an_offer_is_watched_and_cancelled_by_its_id(node: LocalNode) -> None:
     """State, expiry and what happened; cancelling ends it, also with no id named."""
     offer = node.call("POST", OFFERS, {"dialect": "abpa3", "expires_in": 60})
     seen = node.call("GET", f"{OFFERS}/{offer['offer_id']}")
+    assert 50 < seen.pop("expires_in") <= 60
     assert seen == {
         "offer_id": offer["offer_id"], "dialect": "abpa3", "state": "open", "expires_at": offer["expires_at"],
         "attempts": 3, "activity": {},

@@ -92,7 +92,7 @@ def nodes(installed: Path, tmp_path: Path) -> Iterator[tuple[Machine, Machine]]:
 
 
 def test_the_wheel_is_complete(wheel: Path) -> None:
-    """Package, migrations, units, the typing marker and the licence; nothing else."""
+    """Package, pages, migrations, units, the typing marker and the licence; nothing else."""
     names = set(zipfile.ZipFile(wheel).namelist())
     migrations = {f"meshnode/_migrations/{path.name}" for path in (ROOT / "migrations").glob("*.sql")}
     assert migrations
@@ -105,6 +105,8 @@ def test_the_wheel_is_complete(wheel: Path) -> None:
     } <= names
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "meshnode").rglob("*.py")}
     assert modules <= names
+    pages = ROOT / "meshnode" / "web" / "static"
+    assert {str(path.relative_to(ROOT)) for path in pages.rglob("*") if path.is_file()} <= names
     assert {name.split("/")[0] for name in names} == {"meshnode", "meshnode-0.1.0.dist-info"}
     assert any(name.endswith("/licenses/LICENSE") for name in names)
 

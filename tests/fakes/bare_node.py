@@ -12,7 +12,7 @@ from meshnode.daemon.offline import DataDirectory, open_data_directory
 from meshnode.domain.device import DeviceClaim
 from meshnode.domain.peer import MeshNode
 from meshnode.domain.principal import OWNER
-from meshnode.node.device_codes import CodeRules, OpenedCode
+from meshnode.node.code_records import CodeRules, OpenedCode
 from meshnode.node.device_tokens import DeviceSession
 from meshnode.node.pair_device import Caller, TokenRules
 from meshnode.node.redeem_code import Redeemed, Redemption

@@ -33,6 +33,8 @@ ANSWER_S: Final = 10.0
 WARM_UP: Final = 2  # examples an operation and mode
 EXAMPLES: Final = 8  # where the caller is let in
 JOIN: Final = "/api/v1/pairing/join"
+LEAVE: Final = "/api/v1/session"
+ANY_PATH: Final = "/static/{path}"  # no text is wrong there
 NOT_LET_IN: Final = {401, 403}
 CHECKS: Final = [
     not_a_server_error,
@@ -57,6 +59,7 @@ class Fuzzer:
             operation
             for operation in (found.ok() for found in schema.get_all_operations())
             if caller.listener in operation.definition.raw["x-listeners"]
+            and (operation.path != LEAVE or caller.name not in ("phone", "operator"))  # who leaves asks nothing more
         ]
         self.asked = 0
         self._known: dict[str, Sequence[Any]] = {}
@@ -154,7 +157,7 @@ class Fuzzer:
 def _can_be_wrong(operation: APIOperation) -> bool:
     """Whether there is anything in which a request could differ from the document."""
     raw = operation.definition.raw
-    return "requestBody" in raw or "parameters" in raw
+    return operation.path != ANY_PATH and ("requestBody" in raw or "parameters" in raw)
 
 
 @pytest.mark.parametrize("name", CALLERS)

@@ -40,6 +40,7 @@ topics = st.sampled_from(["app.x", "app.*", "app.x.y", "mesh.node.*", "mesh.pair
 device_ids = st.sampled_from([*DEVICE_IDS, "phone", "bystander", "operator", DEVICE_IDS[0].replace("-", "")])
 decided = {"request_id": st.just(LAST_REQUEST) | odd_text}
 PARAMS: Final[dict[str, dict[str, st.SearchStrategy[Any]]]] = {
+    "session.authenticate": {"token": st.text(min_size=1, max_size=130)},
     "node.describe": {},
     "event.subscribe": {"topics": st.lists(topics, max_size=70), "since": st.sampled_from([None, 0, 1, LAST_SEQUENCE])},
     "event.publish": {"topic": topics, "data": any_json},

@@ -52,7 +52,7 @@ class Principals(msgspec.Struct):
     def ask(self, caller: str, listener: str, method: str, path: str, body: bytes | None = INVALID) -> Answer:
         """One request."""
         headers = {"Content-Type": "application/json", **bearer(self.tokens.get(caller))}
-        sent = None if method == "GET" else body
+        sent = None if method in ("GET", "HEAD") else body
         if listener == "public":
             return Joiner(self.host.port).request(method, path, sent, headers)
         return ask_control(self.address(listener), method, path, sent, headers)

@@ -40,7 +40,7 @@ def owner(node: LocalNode) -> dict[str, str]:
     ("method", "path", "status", "code"),
     [
         ("GET", "/nothing/here", 404, "not_found"),
-        ("GET", "/", 404, "not_found"),
+        ("GET", "/index.html", 404, "not_found"),
         ("GET", "/../../etc/passwd", 404, "not_found"),
         ("GET", "/%00", 404, "not_found"),
         ("DELETE", "/healthz", 405, "method_not_allowed"),

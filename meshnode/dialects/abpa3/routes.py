@@ -20,7 +20,7 @@ from meshnode.dialects.contract import Wire, caller_of, encode_own_identity
 from meshnode.domain.device import DeviceClaim
 from meshnode.domain.device_code import DeviceCode
 from meshnode.domain.principal import Action, ListenerName
-from meshnode.node.device_codes import CodeRules
+from meshnode.node.code_records import CodeRules
 from meshnode.node.pair_device import TokenRules
 from meshnode.node.redeem_code import Redemption
 from meshnode.node.session import Session

@@ -29,6 +29,7 @@ class OpenOffer(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     dialect: Annotated[str, msgspec.Meta(max_length=64)] = "mesh"
     expires_in: Annotated[float, msgspec.Meta(ge=30, le=3600)] | None = None
+    qr_svg: bool = False  # with a picture, for pages; others draw their own
 
 
 class Alias(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

@@ -4,31 +4,28 @@ from __future__ import annotations
 
 import re
 from typing import Any, Final
-from uuid import UUID
 
 from meshnode.dialects.contract import Wire
+from meshnode.dialects.control.browsers import browser_methods, browser_routes
 from meshnode.dialects.control.codec import (
     DECODERS,
     Alias,
     Join,
     Level,
     Name,
-    OpenOffer,
     Seen,
     encode_certificate,
     encode_diagnosis,
     encode_node,
     encode_request,
 )
-from meshnode.domain.device_code import DeviceCode
+from meshnode.dialects.control.offers import offer_routes
 from meshnode.domain.errors import MeshError, invalid
 from meshnode.domain.invite import parse_host_port, parse_invite
 from meshnode.domain.notice import encode_notice
-from meshnode.domain.pairing import Offer, OfferState
 from meshnode.domain.pairing_code import parse_pin
 from meshnode.domain.principal import Action, ListenerName
 from meshnode.domain.timestamps import format_time
-from meshnode.domain.untrusted_text import clean_text
 from meshnode.node.join_peer import Invitation
 from meshnode.node.use_cases import UseCases
 from meshnode.transport.http_server import Call, Route
@@ -54,15 +51,24 @@ def serve_control(use: UseCases, _: None) -> Wire:
             await tx.nodes.get(use.me.identity.id)
         return {"status": "ok", "degraded": use.status.degraded()}
 
-    async def status(_: Call) -> Any:
+    async def status(call: Call) -> Any:
         own = use.nodes.find(use.me.identity.id).snapshot()
         return {
-            "node": {**encode_node(own), "version": use.me.facts.version, "platform": use.me.facts.platform},
+            "node": {
+                **encode_node(own),
+                "version": use.me.facts.version,
+                "platform": use.me.facts.platform,
+            },
             "listeners": use.status.listeners,
             "peers": use.status.peers(),
             "certificate": encode_certificate(use.status.certificate),
             "degraded": use.status.degraded(),
             "notices": [encode_notice(notice) for notice in await use.notices.unseen()],
+            "caller": {
+                "role": call.principal.role.name.lower(),
+                "node_id": call.principal.node_id,
+                "level": call.principal.level,
+            },
         }
 
     async def notices_seen(call: Call) -> Any:
@@ -99,69 +105,6 @@ def serve_control(use: UseCases, _: None) -> Wire:
 
     async def forget_node(call: Call) -> Any:
         return {"node": encode_node(await use.nodes.forget(call.principal, reference(call)))}
-
-    async def open_offer(call: Call) -> Any:
-        body: OpenOffer = call.body
-        if body.dialect != "mesh":
-            if body.dialect not in use.openers:
-                there_are = ", ".join(("mesh", *use.openers))
-                raise invalid(
-                    "dialect",
-                    f"{clean_text(body.dialect)!r} opens no offers here; {there_are} do "
-                    "(a device that asks by itself: `meshnode requests list`)",
-                )
-            return await use.openers[body.dialect](body.expires_in, call.principal.node_id)
-        opened = await use.offers.open(body.expires_in or use.offer_s, call.principal.node_id)
-        return {
-            "offer_id": opened.offer.id,
-            "code": str(UUID(bytes=opened.code)),
-            "pin": opened.pin,
-            "url": use.invite_url(opened.code, None),
-            "expires_at": format_time(opened.offer.expires_at),
-        }
-
-    def state_of(offer: Offer | DeviceCode) -> str:
-        expiries = (use.codes if isinstance(offer, DeviceCode) else use.offers).expiries
-        is_over = offer.state is OfferState.OPEN and expiries.is_over(offer)
-        return (OfferState.EXPIRED if is_over else offer.state).value
-
-    async def watch_offer(call: Call) -> Any:
-        offer_id = call.request.match_info["offer_id"]
-        known = use.codes.watched(offer_id)
-        if known is not None and known.code.kind == "offer":
-            code = known.code
-            return {
-                "offer_id": code.id,
-                "dialect": code.dialect,
-                "state": state_of(code),
-                "expires_at": format_time(code.expires_at),
-                "attempts": code.attempts,
-                "activity": known.activity,
-            }
-        live = use.offers.watched(offer_id)
-        if live is None:
-            raise MeshError("offer_closed", "that offer is over")
-        offer = live.offer
-        return {
-            "offer_id": offer.id,
-            "dialect": "mesh",
-            "state": state_of(offer),
-            "expires_at": format_time(offer.expires_at),
-            "pin_attempts": offer.pin_attempts,
-            "invite_attempts": offer.invite_attempts,
-            "activity": live.activity,
-        }
-
-    async def cancel_offer(call: Call) -> Any:
-        offer_id = call.request.match_info["offer_id"]
-        known = use.codes.watched(offer_id)
-        if known is not None and known.code.kind == "offer":
-            return {"cancelled": await use.codes.cancel(offer_id)}
-        return {"cancelled": await use.offers.cancel(offer_id)}
-
-    async def cancel_any_offer(_: Call) -> Any:
-        of_mesh, of_others = await use.offers.cancel(None), await use.codes.cancel_all()
-        return {"cancelled": of_mesh or of_others}
 
     async def list_requests(_: Call) -> Any:
         return {"requests": [encode_request(request) for request in await use.requests.pending()]}
@@ -226,7 +169,7 @@ def serve_control(use: UseCases, _: None) -> Wire:
         decoder = DECODERS[body] if body is not None else None
         return Route(method=method, path=path, action=action, answer=answer, body=decoder, listeners=listeners)
 
-    node, offers, requests = "/api/v1/nodes/{ref}", "/api/v1/pairing/offers", "/api/v1/pairing/requests"
+    node, requests = "/api/v1/nodes/{ref}", "/api/v1/pairing/requests"
     routes = (
         route("GET", "/healthz", Action.CHECK_HEALTH, health, None, EVERYWHERE),
         route("GET", "/readyz", Action.CHECK_READINESS, ready),
@@ -238,10 +181,7 @@ def serve_control(use: UseCases, _: None) -> Wire:
         route("DELETE", node, Action.FORGET_NODE, forget_node),
         route("POST", f"{node}/revoke", Action.REVOKE_NODE, revoke_node),
         route("PUT", f"{node}/trust", Action.SET_TRUST, trust_node, Level, CONTROL),
-        route("POST", offers, Action.OPEN_OFFER, open_offer, OpenOffer),
-        route("DELETE", offers, Action.OPEN_OFFER, cancel_any_offer),
-        route("GET", offers + "/{offer_id}", Action.OPEN_OFFER, watch_offer),
-        route("DELETE", offers + "/{offer_id}", Action.OPEN_OFFER, cancel_offer),
+        *offer_routes(use),
         route("GET", requests, Action.DECIDE_REQUEST, list_requests),
         route("POST", requests + "/{request_id}/approve", Action.DECIDE_REQUEST, approve_request),
         route("POST", requests + "/{request_id}/reject", Action.DECIDE_REQUEST, reject_request),
@@ -266,4 +206,4 @@ def serve_control(use: UseCases, _: None) -> Wire:
             query={"limit": f"how many, 1 to {AUDIT_MAX}; 100 unless said"},
         ),
     )
-    return Wire(routes=routes)
+    return Wire(routes=(*routes, *browser_routes(use)), methods=browser_methods(use))

@@ -37,7 +37,7 @@ from meshnode.domain.peer import MeshNode
 from meshnode.domain.principal import Action, Principal, Role
 from meshnode.domain.timestamps import format_time
 from meshnode.domain.untrusted_text import clean_text
-from meshnode.node.device_codes import CodeRules, OpenedCode
+from meshnode.node.code_records import CodeRules, OpenedCode
 from meshnode.node.pair_device import Admitted
 from meshnode.node.redeem_code import Redemption
 from meshnode.node.tables import Transaction, TrustRelationship

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Final
 
@@ -58,6 +57,13 @@ class Verify(Hidden, msgspec.Struct, kw_only=True):
     node_identity: NodeIdentity
 
 
+class Opened(Hidden, msgspec.Struct, kw_only=True):
+    """`POST /p/opened`: the phone page stands before somebody who will type the PIN."""
+
+    code: Annotated[str, msgspec.Meta(max_length=64)]
+    name: Annotated[str, msgspec.Meta(max_length=256)] = ""
+
+
 class DeviceHeartbeat(msgspec.Struct, kw_only=True):
     """`POST /api/node/heartbeat`: what has changed, if anything."""
 
@@ -79,7 +85,7 @@ class GraphQLRequest(msgspec.Struct, kw_only=True):
 
 
 DECODERS: Final[dict[type[Any], msgspec.json.Decoder[Any]]] = {
-    kind: msgspec.json.Decoder(kind) for kind in (Verify, DeviceHeartbeat, GraphQLRequest)
+    kind: msgspec.json.Decoder(kind) for kind in (Verify, Opened, DeviceHeartbeat, GraphQLRequest)
 }
 
 
@@ -101,6 +107,15 @@ class StartedWithQr(Started, kw_only=True):
     """The same, with the URL as a picture."""
 
     qr_svg: str
+
+
+class OfferSeen(msgspec.Struct, kw_only=True):
+    """How an offer stands, for who holds its code."""
+
+    state: str
+    expires_at: str
+    expires_in: float  # seconds: the phone's clock may be another
+    attempts_left: int
 
 
 class DesktopNode(msgspec.Struct, kw_only=True):
@@ -134,10 +149,19 @@ class PublicIdentity(msgspec.Struct, kw_only=True, omit_defaults=True):
     capabilities: list[str] | None = None
 
 
+class OwnRow(msgspec.Struct, kw_only=True):
+    """The caller as we know it: a browser may have lost what it kept, but not its cookie."""
+
+    id: str
+    name: str
+    trust_level: int
+
+
 class HeartbeatAnswer(msgspec.Struct, kw_only=True):
     """Our identity, and how we see the caller now."""
 
     ok: bool = True
+    device: OwnRow
     status: str
     node: dict[str, Any]
 
@@ -247,15 +271,6 @@ def decode_announced(said: Mapping[str, Any]) -> tuple[DeviceClaim, dict[str, An
 
 
 # ── encoded ────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def encode_qr_svg(url: str) -> str:
-    """A URL as an SVG picture, its quiet zone included."""
-    import segno
-
-    picture = io.BytesIO()
-    segno.make_qr(url, error="m").save(picture, kind="svg", scale=4, light="#fff", xmldecl=False, nl=False)
-    return picture.getvalue().decode("utf-8")
 
 
 def encode_graphql_node(node: MeshNode) -> dict[str, Any]:

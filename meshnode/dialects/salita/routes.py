@@ -10,6 +10,7 @@ import msgspec
 from aiohttp import web
 
 from meshnode.dialects.contract import Wire, caller_of, encode_own_identity
+from meshnode.dialects.qr_code import encode_qr_svg
 from meshnode.dialects.salita.codec import (
     DECODERS,
     DesktopNode,
@@ -18,6 +19,9 @@ from meshnode.dialects.salita.codec import (
     GraphQLRefusal,
     GraphQLRequest,
     HeartbeatAnswer,
+    OfferSeen,
+    Opened,
+    OwnRow,
     PublicIdentity,
     Started,
     StartedWithQr,
@@ -25,7 +29,6 @@ from meshnode.dialects.salita.codec import (
     Verify,
     clean_changes,
     decode_claim,
-    encode_qr_svg,
     parse_offer_code,
 )
 from meshnode.dialects.salita.graphql import BODY_MAX as GRAPHQL_BODY_MAX
@@ -39,7 +42,8 @@ from meshnode.domain.invite import parse_host_port
 from meshnode.domain.pairing_code import parse_linking_code, parse_pin
 from meshnode.domain.principal import Action, Role
 from meshnode.domain.timestamps import format_time
-from meshnode.node.device_codes import CodeRules
+from meshnode.domain.untrusted_text import clean_text
+from meshnode.node.code_records import CodeRules
 from meshnode.node.device_tokens import DeviceSession
 from meshnode.node.pair_device import TokenRules
 from meshnode.node.redeem_code import Redemption
@@ -102,6 +106,17 @@ def serve_salita(use: UseCases, settings: SalitaSettings) -> Wire:
         )  # fmt: skip
         return _with_cookie(call, answer, answer.session_token, settings.session_hours * 3600)
 
+    async def opened_page(call: Call) -> Any:
+        """A phone has opened its invite: the owner is told, nothing is spent"""
+        body: Opened = call.body
+        code = use.codes.visit(DIALECT, parse_offer_code(body.code), clean_text(body.name), call.source)
+        return OfferSeen(
+            state=code.state.value,
+            expires_at=format_time(code.expires_at),
+            expires_in=max(0.0, round(use.codes.expiries.left_s(code), 1)),
+            attempts_left=code.attempts,
+        )
+
     async def identity(call: Call) -> Any:
         """Who this node is"""
         me = use.me.identity
@@ -120,7 +135,8 @@ def serve_salita(use: UseCases, settings: SalitaSettings) -> Wire:
         """A phone lives, and says what has changed about it"""
         body: DeviceHeartbeat = call.body
         node = await use.updating.update(call.principal, DeviceUpdate(**clean_changes(body)))
-        answer = HeartbeatAnswer(status=node.status, node=encode_own_identity(use, reached_at(use, call)))
+        row = OwnRow(id=node.id, name=node.name, trust_level=node.trust_level)
+        answer = HeartbeatAnswer(device=row, status=node.status, node=encode_own_identity(use, reached_at(use, call)))
         token = call.request.cookies.get(COOKIE)
         if token is None or "Authorization" in call.request.headers or not isinstance(call.session, DeviceSession):
             return answer
@@ -140,6 +156,7 @@ def serve_salita(use: UseCases, settings: SalitaSettings) -> Wire:
             "/auth/pair/verify", Action.PAIR_DEVICE, verify, Verify,
             body_types=UNSTATED, body_max=VERIFY_BODY_MAX, is_local_only=True, result=Verified,
         ),
+        route("/p/opened", Action.PAIR_DEVICE, opened_page, Opened, is_local_only=True, result=OfferSeen),
         route("/api/node/identity", Action.READ_PUBLIC_IDENTITY, identity, result=PublicIdentity),
         route("/api/node/heartbeat", Action.UPDATE_DEVICE, heartbeat, DeviceHeartbeat, result=HeartbeatAnswer),
         route(

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from meshnode.dialects.qr_code import encode_qr_svg
 from meshnode.dialects.salita.codec import (
     DECODERS,
     DeviceHeartbeat,
@@ -19,7 +20,6 @@ from meshnode.dialects.salita.codec import (
     clean_changes,
     decode_announced,
     decode_claim,
-    encode_qr_svg,
     parse_addresses,
     parse_offer_code,
 )

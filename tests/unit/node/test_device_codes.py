@@ -11,7 +11,8 @@ from meshnode.domain.device_code import DeviceCode
 from meshnode.domain.errors import MeshError
 from meshnode.domain.pairing import OfferState
 from meshnode.domain.pairing_code import parse_code
-from meshnode.node.device_codes import OPEN_MAX, CodeRules, DeviceCodes, OpenedCode
+from meshnode.node.code_records import CodeRules, OpenedCode
+from meshnode.node.device_codes import OPEN_MAX, DeviceCodes
 from meshnode.node.revocations import Revocations
 from tests.fakes.bare_node import BareNode
 

@@ -12,7 +12,7 @@ from meshnode.domain.device_code import DeviceCode
 from meshnode.domain.errors import MeshError
 from meshnode.domain.lockout import FAILURES
 from meshnode.domain.principal import OWNER, Principal, Role
-from meshnode.node.device_codes import OpenedCode
+from meshnode.node.code_records import OpenedCode
 from meshnode.node.pair_device import Admitted
 from meshnode.node.redeem_code import Redeemed
 from meshnode.node.tables import Transaction

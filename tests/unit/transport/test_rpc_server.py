@@ -17,7 +17,7 @@ from aiohttp import ClientWebSocketResponse, WSMsgType, web
 
 from meshnode.domain.errors import MeshError
 from meshnode.domain.peer import MeshNode
-from meshnode.domain.principal import ANONYMOUS, Action, Principal, Role
+from meshnode.domain.principal import ANONYMOUS, OWNER, Action, ListenerName, Principal, Role
 from meshnode.domain.rate_limit import Rate
 from meshnode.node.event_stream import EventStream
 from meshnode.node.roster import Entry
@@ -26,7 +26,7 @@ from meshnode.transport.admission import Admission, Visitor
 from meshnode.transport.connections import LiveConnections
 from meshnode.transport.http_server import Call
 from meshnode.transport.rpc_message import encode_notification
-from meshnode.transport.rpc_server import RpcServer, SocketLimits
+from meshnode.transport.rpc_server import AUTHENTICATE, RpcServer, SocketLimits
 from meshnode.transport.rpc_socket import Method, RpcCall, RpcSocket
 from meshnode.transport.tls_listener import AdmittedHandler, Listener, bind
 from tests.fakes.clock import START, ManualClock
@@ -51,6 +51,9 @@ class Live:
     def is_live(self, _: Session) -> bool:
         return not self.is_over
 
+    def spoke(self, _: Session | None) -> None:
+        """Nothing slides here."""
+
 
 class Host:
     """A listener with one socket route, and methods that do what the tests need."""
@@ -62,11 +65,13 @@ class Host:
         self.opened: list[str] = []
         self.closed: list[str] = []
         self.local_refusal: MeshError | None = None
+        self.listener: ListenerName = "public"
         self.entry = Entry(PHONE, 0.0)
         methods = [
             self._method("end.myself", self._end_myself, Action.PUBLISH),
             self._method("large", self._large, Action.PUBLISH),
             self._method("near", self._near, Action.PAIR_DEVICE, is_local_only=True),
+            self._method(AUTHENTICATE, self._authenticate, Action.REDEEM_TICKET, listeners=frozenset({"control"})),
             self._method("control.only", self._near, Action.PAIR_DEVICE, listeners=frozenset({"control"})),
         ]
         self.rpc = RpcServer(
@@ -90,6 +95,10 @@ class Host:
     async def _large(self, _: RpcCall) -> Any:
         return "x" * 300_000
 
+    async def _authenticate(self, call: RpcCall) -> Any:
+        call.socket.take_session(Session(OWNER, self.entry, 0, listener="control"))
+        return {}
+
     async def _near(self, call: RpcCall) -> Any:
         return [call.source, call.address]
 
@@ -101,7 +110,7 @@ class Host:
         request.protocol.first_request_complete()
         if is_phone:
             request.protocol.authenticated("phone")
-        call = Call(request, principal, session, "127.0.0.1", None, "public", local_refusal=self.local_refusal)
+        call = Call(request, principal, session, "127.0.0.1", None, self.listener, local_refusal=self.local_refusal)
         return await self.rpc.serve(call)
 
     @property
@@ -167,6 +176,28 @@ async def test_a_stranger_must_call_soon_and_may_not_stay() -> None:
         assert (await end_of(speaking))[0] == 4408
         assert time.monotonic() - started >= 0.6
         assert (await ask(known, "nope"))["error"]["code"] == -32601
+
+
+async def test_on_the_control_listener_a_stranger_has_a_moment_to_show_a_token() -> None:
+    """A ping is none, nor does any call win time; who has shown one stays, and is nobody's device."""
+    host = Host(authenticate_s=0.3, first_message_s=60.0, anonymous_s=60.0)
+    host.listener = "control"
+    async with serving(host) as connect:
+        started = time.monotonic()
+        silent, known = await connect(is_phone=False), await connect(is_phone=False)
+        assert (await ask(known, AUTHENTICATE))["result"] == {}
+        await silent.ping()
+        assert (await end_of(silent))[0] == 4408
+        assert time.monotonic() - started >= 0.3
+        assert (await ask(known, "control.only"))["result"]
+        assert (await ask(known, "nope"))["error"]["code"] == -32601
+        hasty = await connect(is_phone=False)
+        assert (await ask(hasty, "control.only"))["error"]["data"]["code"] == "token_required"
+        assert (await end_of(hasty))[0] == 4401
+        host.sessions.is_over = True
+        await known.send_str("{}")
+        assert (await end_of(known))[0] == 4401
+    assert host.opened == host.closed == []
 
 
 async def test_a_session_that_ends_closes_its_idle_socket() -> None:
