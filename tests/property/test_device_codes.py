@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from meshnode.domain.errors import MeshError
 from meshnode.domain.lockout import FAILURES
 from meshnode.domain.pairing import ATTEMPTS
-from meshnode.node.device_codes import OpenedCode
+from meshnode.node.code_records import OpenedCode
 from tests.fakes.bare_node import BareNode
 
 LIFETIME_S = 300.0

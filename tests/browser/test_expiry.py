@@ -1,0 +1,73 @@
+"""An offer that ends while both pages show it: the clocks of node and browsers are set ahead together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.browser.guard import REFUSED
+from tests.browser.pages import Pages
+from tests.browser.steps import choose, content, enter_pin, pin_field, read_qr, shown_pin
+from tests.e2e.lab import Lab
+from tests.e2e.machine import in_namespace
+from tests.fakes.local_node import LocalNode
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@pytest.fixture
+def local(network: Lab, tmp_path: Path) -> Iterator[LocalNode]:
+    """A node with a clock set by hand, in the network of the host `node`."""
+    node = LocalNode(tmp_path / "local")
+    in_namespace(network.namespace("node"), node.start)
+    yield node
+    node.close()
+
+
+@pytest.fixture
+def ask(network: Lab, local: LocalNode) -> Any:
+    """The control API of that node, asked from its own network."""
+    return lambda *call: in_namespace(network.namespace("node"), lambda: local.call(*call))
+
+
+async def on_its_host(pages: Pages, url: str, kind: str = "desktop") -> Page:
+    page = await pages.blank("node", kind)
+    pages.guard(page).allow(REFUSED)
+    await page.clock.install()
+    await page.goto(url)
+    return page
+
+
+async def test_both_pages_say_that_the_code_has_expired(local: LocalNode, ask: Any, pages: Pages) -> None:
+    """The countdown runs out on both; no PIN can be entered any more, and a new code is a click away."""
+    dashboard = await on_its_host(pages, ask("POST", "/api/v1/tickets")["url"])
+    await choose(dashboard, "Phone")
+    pin = await shown_pin(dashboard)
+    phone = await on_its_host(pages, read_qr(await dashboard.screenshot()), "phone")
+    await expect(pin_field(phone)).to_be_visible()
+    local.clock.step(590)
+    for page in (dashboard, phone):
+        await page.clock.fast_forward(590_000)
+        await expect(content(page)).to_contain_text("0:0")
+    local.clock.step(11)
+    for page in (dashboard, phone):
+        await page.clock.fast_forward(11_000)
+    await expect(content(dashboard).get_by_role("heading", name="The code has expired")).to_be_visible()
+    await expect(phone.get_by_role("heading", name="This QR code has expired")).to_be_visible()
+    await expect(pin_field(phone)).to_be_hidden()
+    await content(dashboard).get_by_role("button", name="Make a new code").click()
+    assert await shown_pin(dashboard) != "" != pin
+
+
+async def test_a_pin_that_comes_too_late(local: LocalNode, ask: Any, pages: Pages) -> None:
+    """A phone whose clock runs behind still shows the field; the node says that it is over."""
+    offer = ask("POST", "/api/v1/pairing/offers", {"dialect": "salita"})
+    phone = await on_its_host(pages, offer["url"], "phone")
+    await expect(pin_field(phone)).to_be_visible()
+    local.clock.step(601)
+    await enter_pin(phone, offer["pin"])
+    await expect(phone.get_by_role("heading", name="This QR code has expired")).to_be_visible()
