@@ -8,7 +8,6 @@ from contextlib import suppress
 from typing import Final
 
 _ARENA_MAX: Final = -8  # M_ARENA_MAX of malloc.h
-_YOUNG_MAX: Final = 10_000  # objects between two collections: a burst of heartbeats makes thousands, and no cycle
 
 
 def share_one_arena() -> None:
@@ -21,7 +20,6 @@ def settle_memory() -> None:
     """Collect what the start left; what it made lives as long as the process, so never look through it again."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(_YOUNG_MAX)
     gc.enable()
     with suppress(OSError, AttributeError):  # glibc only: give back what the imports freed
         ctypes.CDLL(None).malloc_trim(0)

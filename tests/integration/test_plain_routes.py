@@ -27,6 +27,9 @@ class Nothing:
     def __getattr__(self, name: str) -> Any:
         return Nothing()
 
+    def __setitem__(self, *_: Any) -> None:
+        return
+
     def __call__(self, *_: Any, **__: Any) -> Any:
         return Nothing()
 
