@@ -12,6 +12,7 @@ import signal
 import sqlite3
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import partial
@@ -26,6 +27,7 @@ from tests.dialects.drivers import Abpa3, Salita
 from tests.fakes.nodes import Node, Nodes, running_nodes, wait_for
 
 SIZE_BYTES = 48 << 20
+TICK_NS = 50_000_000  # a file's times are no finer than the kernel's tick: a change within one is not seen
 DRIVERS: tuple[type[Driver], ...] = (Salita, Mesh, Abpa3)
 
 
@@ -91,6 +93,7 @@ def cut(node: Node, image: Path, copy: Path) -> None:
     node.process.send_signal(signal.SIGSTOP)
     try:
         for _ in range(50):
+            wait_for("an older change", lambda: time.time_ns() - image.stat().st_mtime_ns > TICK_NS)
             before = image.stat().st_mtime_ns
             subprocess.run(["cp", "--sparse=always", image, copy], check=True)
             if image.stat().st_mtime_ns == before:  # else the system was writing back meanwhile: no moment in time
