@@ -137,11 +137,14 @@ def cut_often(nodes: Nodes, disk: tuple[Path, Path], folder: Path, cuts: int) ->
     node.start()
     subprocess.run(["sync", "--file-system", place], check=True)
     owner = Owner(node)
+    # of each cut, a file of its own: the loop device of the last may be there yet, and show what was in it
     copy = folder / "cut"
     paired: dict[str, str] = {}
     revoked: list[str] = []
     try:
-        for _ in range(cuts):
+        for number in range(cuts):
+            copy.unlink(missing_ok=True)
+            copy = folder / f"cut-{number}"
             wait_for("something to lose", partial(owner.has_done, len(owner.revoked) + random.randint(1, 3)))
             paired, revoked = dict(owner.paired), list(owner.revoked)
             cut(node, image, copy)
