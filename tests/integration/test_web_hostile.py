@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import fcntl
 import http.client
 import json
 import os
 import struct
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +31,7 @@ from tests.dialects.conformance import other_digits
 from tests.dialects.salita_phone import Phone, start
 from tests.fakes.joiner import TIMEOUT_S, Answer, Joiner
 from tests.fakes.local_node import LocalNode
+from tests.fakes.other_user import as_user
 from tests.fakes.plain_http import ask_control
 
 REDEEM = "/api/v1/tickets/redeem"
@@ -41,17 +39,6 @@ JSON = {"Content-Type": "application/json"}
 needs_users = pytest.mark.skipif(
     sys.platform != "linux" or os.geteuid() != 0, reason="needs to become another user, and a kernel that tells"
 )
-
-
-@contextmanager
-def as_user(uid: int) -> Iterator[None]:
-    """Sockets that this thread opens belong to another user; nothing else changes."""
-    libc = ctypes.CDLL(None)
-    libc.setfsuid(uid)
-    try:
-        yield
-    finally:
-        libc.setfsuid(os.getuid())
 
 
 def ticket_of(node: LocalNode) -> str:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import sqlite3
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -19,6 +17,7 @@ from tests.dialects.asking import RpcClient, bearer
 from tests.dialects.salita_phone import Phone
 from tests.fakes.joiner import Answer, Joiner
 from tests.fakes.local_node import LocalNode
+from tests.fakes.other_user import as_user
 from tests.fakes.plain_http import ask_control
 
 TICKETS, REDEEM = "/api/v1/tickets", "/api/v1/tickets/redeem"
@@ -230,17 +229,6 @@ def test_it_is_no_device_and_is_audited(host: LocalNode) -> None:
     assert host.call("GET", "/api/devices")["devices"] == []
     (entry,) = [e for e in host.call("GET", "/api/v1/audit")["entries"] if e["event"] == "owner.signed_in"]
     assert entry["address"] == "127.0.0.1"
-
-
-@contextmanager
-def as_user(uid: int) -> Iterator[None]:
-    """Sockets that this thread opens belong to another user; nothing else changes."""
-    libc = ctypes.CDLL(None)
-    libc.setfsuid(uid)
-    try:
-        yield
-    finally:
-        libc.setfsuid(os.getuid())
 
 
 @pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="needs to become another user")
