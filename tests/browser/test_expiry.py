@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web_response
 from playwright.async_api import Page, expect
 
 from tests.browser.guard import REFUSED
@@ -20,9 +22,10 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 @pytest.fixture
-def local(network: Lab, tmp_path: Path) -> Iterator[LocalNode]:
-    """A node with a clock set by hand, in the network of the host `node`."""
+def local(network: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalNode]:
+    """A node with a clock set by hand, in the network of the host `node`; its answers are dated by that clock."""
     node = LocalNode(tmp_path / "local")
+    monkeypatch.setattr(web_response, "rfc822_formatted_time", lambda: format_datetime(node.clock.now(), usegmt=True))
     in_namespace(network.namespace("node"), node.start)
     yield node
     node.close()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from meshnode.node.sweep_liveness import FLUSH_S
 from tests.fakes.joiner import Joiner
 from tests.fakes.local_node import LocalNode
 from tests.fakes.nodes import Asked, Node, Nodes, wait_for
@@ -139,8 +140,9 @@ def test_who_died_while_we_were_stopped_is_seen_within_the_bounds_from_our_wakin
     wait_for("five seconds to pass", lambda: time.monotonic() > since + 5)
     woken = resume(b)
     assert shown(b, a_id) == ("online", None)
-    seen_within(b, a_id, ("stale", "silent"), woken, I_S, 2.5 * I_S)
-    seen_within(b, a_id, ("offline", "silent"), woken, 4 * I_S, 6 * I_S)
+    # the look that was planned when it stopped counts as silence to its end: nobody can say when in it that was
+    seen_within(b, a_id, ("stale", "silent"), woken, 2.5 * I_S - FLUSH_S, 2.5 * I_S)
+    seen_within(b, a_id, ("offline", "silent"), woken, 6 * I_S - FLUSH_S, 6 * I_S)
 
 
 def test_three_that_die_at_once_are_stale_one_interval_later(nodes: Nodes) -> None:
