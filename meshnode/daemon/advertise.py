@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 RETRY_S: Final = 30.0
 GOODBYE_S: Final = 2.0
-GAP_S: Final = 1.3  # between announcements: whoever hears the same bytes again within a second takes them for an echo
+# between announcements: whoever hears the same bytes again within a second takes them for an echo, and the library
+# may send an answer 1.32 s after it made it
+GAP_S: Final = 1.4
 _TELLING: Final = ("mesh.pairing.", "mesh.node.updated")
 
 log = logging.getLogger(__name__)
@@ -75,7 +77,7 @@ def _say(use: UseCases, addresses: OwnAddresses) -> _Said:
 
 
 async def _advertise(use: UseCases, addresses: OwnAddresses, looked: asyncio.Event) -> None:
-    """Until no interface is left, or one has been replaced under the same address: sockets know it by its index."""
+    """Until our name is another, no interface is left, or one is replaced under its address: sockets know its index."""
     # 50 ms of imports that no request should wait for
     asyncio_zeroconf = await asyncio.to_thread(_import)
     zeroconf = asyncio_zeroconf.AsyncZeroconf(interfaces=addresses.for_multicast())
@@ -87,13 +89,17 @@ async def _advertise(use: UseCases, addresses: OwnAddresses, looked: asyncio.Eve
         browser.start()
         said = _say(use, addresses)
         while True:
-            await announcer.announce(said.name, use.me.port, said.addresses, said.txt)
+            is_change = await announcer.announce(said.name, use.me.port, said.addresses, said.txt)
             await announcer.use_interfaces(addresses.for_multicast())
             use.status.recover("no_multicast")
             await asyncio.sleep(GAP_S)
+            if is_change:  # an answer with the record before may have been the last that others heard
+                await announcer.repeat()
             before, said = said, await _until_changed(use, addresses, looked, announcer, said)
             known = dict(before.interfaces)
             if not said.interfaces or any(known.get(address, index) != index for address, index in said.interfaces):
+                return
+            if said.name != before.name:  # and with the sockets what was still to be answered about the former name
                 return
     finally:
         with suppress(Exception):

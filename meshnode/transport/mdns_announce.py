@@ -17,13 +17,10 @@ class MdnsAnnouncer:
         self._zeroconf = zeroconf
         self._info: ServiceInfo | None = None
 
-    async def announce(self, name: str, port: int, addresses: Sequence[str], txt: TxtRecord) -> None:
-        """Publish, or publish the changes."""
-        if self._info is not None and self._info.name.startswith(f"{format_instance(name, txt.id)}."):
-            instance = self._info.name  # keep what a conflict may have made of it
-        else:
-            instance = f"{format_instance(name, txt.id)}.{SERVICE_TYPE}"
-            await self.withdraw()
+    async def announce(self, name: str, port: int, addresses: Sequence[str], txt: TxtRecord) -> bool:
+        """Publish, or publish the changes; whether others may have known an earlier record."""
+        # a conflict may have made another name of it, to be kept
+        instance = self._info.name if self._info else f"{format_instance(name, txt.id)}.{SERVICE_TYPE}"
         info = ServiceInfo(
             SERVICE_TYPE,
             instance,
@@ -36,7 +33,13 @@ class MdnsAnnouncer:
             await self._zeroconf.async_register_service(info, allow_name_change=True)
         else:
             await self._zeroconf.async_update_service(info)
-        self._info = info
+        is_change, self._info = self._info is not None, info
+        return is_change
+
+    async def repeat(self) -> None:
+        """Say the same once more, to the end."""
+        if self._info is not None:
+            await (await self._zeroconf.async_update_service(self._info))
 
     async def use_interfaces(self, addresses: Sequence[str]) -> None:
         """Speak and listen on the interfaces with these addresses; nothing happens if that is so already.

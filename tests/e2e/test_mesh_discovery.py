@@ -2,13 +2,16 @@
 
 import re
 import signal
+import socket
 import subprocess
+import time
 from typing import Any
 
 import pytest
+from zeroconf import DNSOutgoing, DNSQuestion, const
 
 from tests.e2e.lab import Avahi, Lab
-from tests.e2e.machine import Machine, eventually
+from tests.e2e.machine import Machine, eventually, in_namespace
 
 pytestmark = pytest.mark.netns
 
@@ -18,6 +21,10 @@ TYPE = "_meshnode._tcp"
 
 def in_sight(machine: Machine) -> dict[str, dict[str, Any]]:
     return {node["id"]: node for node in machine.api("discovered")["nodes"]}
+
+
+def names(machine: Machine) -> list[str]:
+    return [node["name"] for node in machine.api("discovered")["nodes"]]
 
 
 def ids(*machines: Machine) -> set[str]:
@@ -62,6 +69,56 @@ def test_an_open_offer_is_told_and_its_end_too(hosts: Hosts) -> None:
     wait_for_offer(a, b, is_open=True)
     assert b.run("pair", "cancel").returncode == 0
     wait_for_offer(a, b, is_open=False)
+
+
+def ask_the_link(lab: Lab, host: str) -> None:
+    """Twice for nodes, as browsers of other hosts do; the second answer has to wait for a second after the first."""
+    question = DNSOutgoing(const._FLAGS_QR_QUERY)
+    question.add_question(DNSQuestion(f"{TYPE}.local.", const._TYPE_PTR, const._CLASS_IN))
+    (packet,) = question.packets()
+
+    def ask() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+            asking.bind((lab.address(host), 5353))  # from any other port it would be answered alone
+            for number in range(2):  # one packet twice would pass for an echo
+                asking.sendto(number.to_bytes(2) + packet[2:], ("224.0.0.251", 5353))
+                time.sleep(0.2)
+
+    in_namespace(lab.namespace(host), ask)
+
+
+def offers_told(machine: Machine, host: Machine, for_s: float) -> list[bool]:
+    """What it sees of the host, ten times a second."""
+    told, until = [], time.monotonic() + for_s
+    while time.monotonic() < until:
+        told.append(in_sight(machine)[host.id]["pairing_open"])
+        time.sleep(0.1)
+    return told
+
+
+def test_an_answer_made_before_a_change_is_not_the_last_word(lab: Lab, hosts: Hosts) -> None:
+    """Answers may leave 1.3 s after they were made; the others would believe the outdated record for hours."""
+    a, b = hosts["a"].start(), hosts["b"].start()
+    wait_for_offer(a, b, is_open=False)
+    assert not any(offers_told(a, b, 2.0))
+    ask_the_link(lab, "c")
+    b.offer()
+    told = offers_told(a, b, 4.0)
+    assert told[-1], f"{told}"
+
+
+def test_a_renamed_node_is_in_sight_once(lab: Lab, hosts: Hosts) -> None:
+    """By its new name; an answer about the former one that was still to be sent is not."""
+    a, b = hosts["a"].start(), hosts["b"].start()
+    wait_for_offer(a, b, is_open=False)
+    assert not any(offers_told(a, b, 2.0))
+    ask_the_link(lab, "c")
+    assert b.run("identity", "rename", "Attic").returncode == 0
+    eventually(lambda: names(a) == ["Attic"], "the new name is not in sight alone")
+    until = time.monotonic() + 3.0
+    while time.monotonic() < until:
+        assert names(a) == ["Attic"]
+        time.sleep(0.1)
 
 
 def test_a_clean_stop_says_goodbye(hosts: Hosts) -> None:
