@@ -334,6 +334,7 @@ async def in_the_mesh(stage: Stage) -> AsyncIterator[tuple[str, Page]]:
     offer = phone_offer(node)
     page = await stage.phone(offer["url"])
     await pair_phone(page, offer["pin"])
+    await expect(page.get_by_text("Live", exact=True)).to_be_visible()
     (row,) = [one["id"] for one in node.nodes().values() if one["dialect"] == "salita" and one["trust"] == "paired"]
     revoke(node, row)
     await expect(page.get_by_role("heading", level=1)).to_contain_text("removed")
