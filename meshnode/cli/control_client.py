@@ -12,6 +12,7 @@ from urllib.parse import quote, urlsplit
 from meshnode.config import SYSTEM_DATA_DIR, data_directory
 from meshnode.daemon.offline import running_control
 from meshnode.domain.errors import CODES, MeshError
+from meshnode.domain.untrusted_text import without_controls
 
 
 class ControlClient:
@@ -32,7 +33,7 @@ class ControlClient:
         try:
             connection.request(method, path, data, headers)
             response = connection.getresponse()
-            answer = json.loads(response.read() or b"null")
+            answer = without_controls(json.loads(response.read() or b"null"))  # it may be root who reads it
         except TimeoutError as error:
             raise MeshError("unreachable", "the node on this machine does not answer in time") from error
         except (OSError, http.client.HTTPException, ValueError) as error:

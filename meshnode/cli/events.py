@@ -15,7 +15,7 @@ from meshnode.cli.options import with_daemon
 from meshnode.cli.render import say, terminal_size
 from meshnode.domain.errors import CODES, MeshError
 from meshnode.domain.timestamps import parse_time
-from meshnode.domain.untrusted_text import clean_text
+from meshnode.domain.untrusted_text import clean_text, without_controls
 
 if TYPE_CHECKING:
     from aiohttp import ClientWebSocketResponse
@@ -64,7 +64,7 @@ async def _print_all(ws: ClientWebSocketResponse, topics: tuple[str, ...], since
     async for message in ws:
         if not isinstance(message.data, str):  # an error of the connection
             break
-        told = json.loads(message.data)
+        told = without_controls(json.loads(message.data))
         match told:
             case {"method": "event", "params": dict(event)}:
                 click.echo(_json_line(event) if as_json else _line(event))

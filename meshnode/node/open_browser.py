@@ -7,6 +7,7 @@ identity, with a restored backup, or when nobody used it for twelve hours.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
@@ -28,6 +29,8 @@ BROWSER_S: Final = 12 * 3600.0  # each use starts them anew
 BROWSERS_MAX: Final = 16  # one more ends the one unused for longest
 WRITTEN_S: Final = 60.0  # a use is written down when the last one written is older
 DIALECT: Final = "control"
+
+log = logging.getLogger(__name__)
 
 
 class BrowserSession(Session, kw_only=True):
@@ -87,12 +90,15 @@ class OpenBrowser:
         return Ticket(text, ends.at)
 
     async def redeem(self, ticket: str, address: str, user: int | None = None) -> SignedIn:
-        """Trade a ticket, which is used up whatever comes of it. Raises `ticket_unknown`."""
-        ends, asked_by = self._tickets.pop(token_digest(ticket), (None, None))
+        """Trade a ticket, once; another user of the machine does not use it up. Raises `ticket_unknown`."""
+        digest = token_digest(ticket)
+        ends, asked_by = self._tickets.get(digest, (None, None))
         if ends is None or ends.left_s(self._clock.now(), self._clock.monotonic()) <= 0:
             raise MeshError("ticket_unknown", "that link was used already, is older than a minute, or was never made")
         if asked_by is not None and user != asked_by:
+            log.warning("another user of this machine tried a link to the dashboard; it stays good for its own")
             raise MeshError("ticket_unknown", "that link was made for another user of this machine")
+        del self._tickets[digest]
         return await self._admit(address, user)
 
     async def _admit(self, address: str, user: int | None) -> SignedIn:

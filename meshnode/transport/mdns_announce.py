@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
+from typing import Final
 
-from zeroconf import IPVersion, ServiceInfo
+from zeroconf import IPVersion, NonUniqueNameException, ServiceInfo
 from zeroconf.asyncio import AsyncZeroconf
 
 from meshnode.transport.txt_record import SERVICE_TYPE, TxtRecord, encode_txt, format_instance
+
+NAMES_TRIED: Final = 4
 
 
 class MdnsAnnouncer:
@@ -20,7 +24,7 @@ class MdnsAnnouncer:
     async def announce(self, name: str, port: int, addresses: Sequence[str], txt: TxtRecord) -> bool:
         """Publish, or publish the changes; whether others may have known an earlier record."""
         # a conflict may have made another name of it, to be kept
-        instance = self._info.name if self._info else f"{format_instance(name, txt.id)}.{SERVICE_TYPE}"
+        instance = self._info.name if self._info else _instance(name, txt)
         info = ServiceInfo(
             SERVICE_TYPE,
             instance,
@@ -30,11 +34,25 @@ class MdnsAnnouncer:
             parsed_addresses=[address.split("%", 1)[0] for address in addresses],
         )
         if self._info is None:
-            await self._zeroconf.async_register_service(info, allow_name_change=True)
+            await self._register(info, name, txt)
         else:
             await self._zeroconf.async_update_service(info)
         is_change, self._info = self._info is not None, info
         return is_change
+
+    async def _register(self, info: ServiceInfo, name: str, txt: TxtRecord) -> None:
+        """Raises OSError when somebody answers to every name."""
+        for left in reversed(range(NAMES_TRIED)):
+            try:
+                await self._zeroconf.async_register_service(info)
+            except NonUniqueNameException as error:
+                if left == 0:
+                    raise OSError("another device answers to every name of ours") from error
+                # drawn, not counted: a stranger could have taken the next ten thousand, and the library would try them
+                # all without a pause
+                info.name = _instance(name, txt, f" {secrets.token_hex(2)}")
+            else:
+                return
 
     async def repeat(self) -> None:
         """Say the same once more, to the end."""
@@ -58,3 +76,7 @@ class MdnsAnnouncer:
         if self._info is not None:
             info, self._info = self._info, None
             await (await self._zeroconf.async_unregister_service(info))
+
+
+def _instance(name: str, txt: TxtRecord, suffix: str = "") -> str:
+    return f"{format_instance(name, txt.id, suffix)}.{SERVICE_TYPE}"

@@ -48,7 +48,8 @@ def user_of(peer: tuple[str, int], own: tuple[str, int], table: Path = TABLE, ta
 def _line_of(theirs: str, ours: str, table: Path) -> int | None:
     for line in table.read_text("ascii").splitlines()[1:]:
         fields = line.split()
-        if len(fields) > 7 and (fields[1], fields[2]) == (theirs, ours):
+        # without an inode nobody holds it any more: who has hung up is printed as root
+        if len(fields) > 9 and (fields[1], fields[2]) == (theirs, ours) and fields[9] != "0":
             return int(fields[7])
     return None
 

@@ -46,12 +46,12 @@ def decode_txt(properties: Mapping[bytes, bytes | None]) -> TxtRecord:
     return TxtRecord(node_id, int(version), capability_hash, values.get(b"pair") == b"1")
 
 
-def format_instance(name: str, node_id: str) -> str:
-    """The instance name: the node's name, cut to 50 bytes, and the last four of its id."""
+def format_instance(name: str, node_id: str, suffix: str = "") -> str:
+    """The instance name: the node's name, cut to 50 bytes, and the last four of its id; what a conflict added to it."""
     text = name.replace(".", "-")
     while len(text.encode()) > NAME_MAX:
         text = text[:-1]
-    return f"{text.rstrip()} ({node_id[-4:]})"
+    return f"{text.rstrip()} ({node_id[-4:]}{suffix})"
 
 
 def parse_instance(instance: str) -> str:

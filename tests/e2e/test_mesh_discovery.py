@@ -121,6 +121,21 @@ def test_a_renamed_node_is_in_sight_once(lab: Lab, hosts: Hosts) -> None:
         time.sleep(0.1)
 
 
+def test_a_name_that_another_host_has_is_not_taken(lab: Lab, hosts: Hosts) -> None:
+    """The node adds something to its own, and is found all the same."""
+    a, b = hosts["a"].start(), hosts["b"].start()
+    a.stop()
+    with lab.avahi("c", "foreign") as avahi:
+        avahi.popen("avahi-publish-service", f"host-a ({a.id[-4:]})", TYPE, "6969", stdout=subprocess.DEVNULL)
+        eventually(lambda: f"host-a ({a.id[-4:]})" in browse(avahi), "the foreign service is not up")
+        a.start()
+        wait_for_sight(b, a)
+        pattern = re.compile(rf"host-a \({a.id[-4:]} [0-9a-f]{{4}}\)")
+        eventually(lambda: any(pattern.fullmatch(name) for name in browse(avahi)), "it has no name of its own")
+    assert names(b) == ["host-a"]
+    assert a.ask("status")["degraded"] == []
+
+
 def test_a_clean_stop_says_goodbye(hosts: Hosts) -> None:
     """After SIGTERM the node is out of sight at once, not when its records run out."""
     a, b = hosts["a"].start(), hosts["b"].start()

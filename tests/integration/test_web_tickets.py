@@ -240,8 +240,8 @@ def test_a_ticket_is_for_the_user_who_asked_for_it(host: LocalNode) -> None:
         answer = redeem(host, ticket)
         assert (answer.status, answer.code) == (403, "ticket_unknown")
     with as_user(1001):
-        assert redeem(host, ticket).code == "ticket_unknown"  # the attempt has used it up, and the owner sees it
-        assert redeem(host, ticket_of(host)).status == 200
+        assert redeem(host, ticket).status == 200  # or whoever is faster could keep its owner out
+        assert redeem(host, ticket).code == "ticket_unknown"
     ticket = ticket_of(host)
     with as_user(1002):
         assert redeem(host, ticket).status == 200

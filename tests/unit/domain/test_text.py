@@ -6,7 +6,7 @@ import pytest
 
 from meshnode.domain.base64url import decode_base64url, encode_base64url
 from meshnode.domain.timestamps import format_time, parse_time
-from meshnode.domain.untrusted_text import clean_text
+from meshnode.domain.untrusted_text import clean_text, without_controls
 
 
 @pytest.mark.parametrize(
@@ -82,3 +82,9 @@ def test_text_that_is_no_time_with_a_zone_is_refused(text: str) -> None:
     """A time without a zone is no time."""
     with pytest.raises(ValueError, match=r"."):
         parse_time(text)
+
+
+def test_a_document_without_what_a_terminal_obeys() -> None:
+    """Keys and values at any depth; other characters, line ends and tabs stay."""
+    dirty = {"a\x1b]0;owned\x07": ["\x9b31m", {"b": "one\r\n\ttwo é 🏠"}, 1, None, True]}
+    assert without_controls(dirty) == {"a]0;owned": ["31m", {"b": "one\n\ttwo é 🏠"}, 1, None, True]}

@@ -149,6 +149,16 @@ def test_the_vendored_files_are_what_the_manifest_says() -> None:
         assert entry["licence"].split("-")[0] in licence or "Apache License" in licence, name
 
 
+def test_what_is_loaded_after_the_page_is_named_by_its_hash() -> None:
+    """By then another program may hold the node's port: the browser takes no other script from it."""
+    digest = base64.b64encode(hashlib.sha256((VENDOR / "jsQR.js").read_bytes()).digest()).decode()
+    scan = (STATIC / "dashboard" / "scan.js").read_text()
+    assert f'JSQR_HASH = "sha256-{digest}"' in scan
+    assert "script.integrity = JSQR_HASH" in scan
+    late = [path.name for path in OWN if re.search(r"createElement\(\"script\"\)|\bimport\(", path.read_text())]
+    assert late == ["scan.js"]
+
+
 def test_a_file_is_read_once_and_only_when_it_is_asked_for(tmp_path: Path) -> None:
     """A node that nobody looks at holds none of them; what appears later is not there until the next start."""
     (tmp_path / "a.css").write_text("a { color: red }" * 20)

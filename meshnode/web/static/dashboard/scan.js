@@ -8,6 +8,8 @@ import { text } from "/static/text-dashboard.js";
 const words = text.scan;
 const LOOK_MS = 150;
 const SIDE_MAX = 800; // pixels of the picture that is searched
+// the one script loaded after the page: by then another program may hold the port of a node that was stopped
+const JSQR_HASH = "sha256-vEDIoVGWI2sjFNsIVvcsoLSZgM1UE7jIUqc0n1/uCFk=";
 
 /** What a scanned text is: a node's invite, a phone's, or something else. */
 export function classifyScan(scanned) {
@@ -99,6 +101,7 @@ function loadJsQR() {
   return new Promise((resolve, reject) => {
     const script = document.createElement("script");
     script.src = "/static/vendor/jsQR.js";
+    script.integrity = JSQR_HASH;
     script.onload = () => resolve(window.jsQR);
     script.onerror = () => reject(new Error("jsQR did not load"));
     document.head.append(script);
