@@ -18,10 +18,11 @@ from meshnode.domain.identity import Identity
 from meshnode.store.atomic_file import create_private, open_plain, read_plain
 from meshnode.store.epoch_file import read_epoch
 from meshnode.store.identity_file import IDENTITY_FILE, StoredIdentity, read_identity, write_identity
+from meshnode.store.look_into_database import look_into_database
 from meshnode.store.migrate import find_migrations
 from meshnode.store.tls_files import PEM_MAX_BYTES, TLS_FILE
 
-BACKUP_MAX_BYTES: Final = 1 << 30
+BACKUP_MAX_BYTES: Final = 1 << 30  # made and read in memory
 PASSPHRASE_MIN: Final = 8
 _BUSY_S: Final = 5.0
 
@@ -51,7 +52,8 @@ def write_backup(directory: Path, target: Path, passphrase: str, now: datetime) 
     """Seal the node of `directory` into a new file, 0600; whose it is.
 
     The database is read through a connection of its own, so that a running node goes on writing meanwhile.
-    Raises `no_daemon` if there is no node, `bad_identity`, `bad_database`, `invalid_params`.
+    Raises `no_daemon` if there is no node, `bad_identity`, `bad_database` (also for one that no restore would take),
+    `invalid_params`; nothing is written then.
     """
     if len(passphrase) < PASSPHRASE_MIN:
         raise invalid("passphrase", f"at least {PASSPHRASE_MIN} characters")
@@ -70,6 +72,8 @@ def write_backup(directory: Path, target: Path, passphrase: str, now: datetime) 
     )
     _look_into(directory, archive.database, stored.public)
     sealed = seal_with_passphrase(passphrase.encode(), msgspec.msgpack.encode(archive))
+    if len(sealed) > BACKUP_MAX_BYTES:
+        raise _too_large(directory / DATABASE_FILE)
     try:
         create_private(target, sealed)
     except FileExistsError as error:
@@ -97,20 +101,33 @@ def _copy_database(directory: Path) -> bytes:
     Copied in memory: a file in the directory of a node that somebody broke into could lead root elsewhere.
     """
     source = directory / DATABASE_FILE
-    uri = f"{source.absolute().as_uri()}?mode=ro"
     try:
         with (
-            closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_S, isolation_level=None)) as connection,
+            closing(look_into_database(source, _BUSY_S)) as connection,
             closing(sqlite3.connect(":memory:", isolation_level=None)) as copy,
         ):
             connection.execute("BEGIN")
             connection.execute("SELECT count(*) FROM sqlite_schema")  # fixes what is seen; `backup` would wait for ever
+            (pages,) = connection.execute("PRAGMA page_count").fetchone()
+            (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+            if pages * page_bytes > BACKUP_MAX_BYTES:  # a file with holes may be larger than the memory and the disk
+                raise _too_large(source)
             connection.backup(copy)
+            (said,) = copy.execute("PRAGMA quick_check(1)").fetchone()
+            if said != "ok":  # VACUUM would copy a page once for each table that claims it
+                raise MeshError("bad_database", f"cannot back up {source}, it is damaged: {said}")
             copy.execute("PRAGMA temp_store = MEMORY")
             copy.execute("VACUUM")  # nothing that was deleted comes along
             return copy.serialize()
     except sqlite3.Error as error:
         raise MeshError("bad_database", f"cannot back up {source}: {error}") from error
+    except OSError as error:
+        raise MeshError("bad_database", f"cannot read {error.filename}: {error.strerror}") from error
+
+
+def _too_large(database: Path) -> MeshError:
+    what = f"{database} holds more than a backup can, {BACKUP_MAX_BYTES >> 20} MiB, and than a node leaves there"
+    return MeshError("bad_database", f"{what}; stop the node and look what fills it")
 
 
 def read_backup(source: Path, passphrase: str) -> Archive:

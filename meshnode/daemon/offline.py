@@ -31,11 +31,14 @@ from meshnode.store.identity_file import (
     rename_identity,
     write_identity,
 )
+from meshnode.store.look_into_database import COMPANIONS
 from meshnode.store.migrate import migrate
 from meshnode.store.tls_files import TLS_FILE
 
 DATABASE_FILE: Final = "meshnode.db"
 CONTROL_FILE: Final = "control.json"  # {url, token}, while a daemon runs
+_DATABASE_FILES: Final = (DATABASE_FILE, *(f"{DATABASE_FILE}{suffix}" for suffix in COMPANIONS))
+_OWN_FILES: Final = (IDENTITY_FILE, EPOCH_FILE, TLS_FILE, LOCK_FILE, CONTROL_FILE, *_DATABASE_FILES)
 _CONTROL_MAX: Final = 4096  # bytes
 
 log = logging.getLogger(__name__)
@@ -112,7 +115,10 @@ def _lock_any(path: Path) -> DataLock:
     for name in (DATABASE_FILE, LOCK_FILE):
         if (path / name).is_symlink():
             raise MeshError("bad_config", f"{path / name} is a symbolic link; put the file itself there")
-    lock = DataLock(path)
+    try:
+        lock = DataLock(path)
+    except IsADirectoryError as error:
+        raise MeshError("bad_config", f"{path / LOCK_FILE} is a directory; look at it, and move it away") from error
     try:
         (path / CONTROL_FILE).unlink(missing_ok=True)
     except OSError as error:
@@ -211,7 +217,7 @@ def stopped_directory(path: Path) -> Iterator[None]:
     is_foreign = may_take_over(path) and path.stat().st_uid != os.geteuid()
     lock = _lock_any(path) if is_foreign else _lock(path)  # before the directory is touched: a daemon may run on it
     try:
-        with taken_over(path) if is_foreign else nullcontext(), _disk_told(path):
+        with taken_over(path, _OWN_FILES) if is_foreign else nullcontext(), _disk_told(path):
             yield
     finally:
         lock.release()

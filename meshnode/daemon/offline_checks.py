@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -35,6 +36,7 @@ from meshnode.domain.invite import parse_host_port
 from meshnode.domain.served_certificate import judge_certificate
 from meshnode.store.data_lock import is_held
 from meshnode.store.identity_file import IDENTITY_FILE, read_identity
+from meshnode.store.look_into_database import look_into_database
 from meshnode.store.migrate import find_migrations
 from meshnode.store.tls_files import load_own_tls
 from meshnode.transport.tls_listener import bind
@@ -90,27 +92,29 @@ def check_identity(directory: Path) -> Finding:
 
 def _own_row(database: Path) -> tuple[str, bytes | None] | None:
     try:
-        with closing(_open(database)) as connection:
+        with closing(look_into_database(database, CONNECT_S)) as connection:
             row = connection.execute("SELECT id, public_key FROM mesh_nodes WHERE is_current = 1").fetchone()
-    except sqlite3.Error:
+    except (OSError, sqlite3.Error):
         return None  # told by its own stage
     return None if row is None else (row[0], row[1])
-
-
-def _open(database: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True, timeout=CONNECT_S)
 
 
 def check_database(directory: Path) -> Finding:
     """`database`: readable, whole, of a version that we know, with room to grow."""
     path, stage = directory / DATABASE_FILE, "database"
-    if not path.exists():
-        return Finding(stage=stage, verdict="none", detail=f"none in {directory} yet; made at the first start")
     known = len(find_migrations())
     try:
-        with closing(_open(path)) as connection:
+        with closing(look_into_database(path, CONNECT_S)) as connection:
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             (said,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except FileNotFoundError:
+        return Finding(stage=stage, verdict="none", detail=f"none in {directory} yet; made at the first start")
+    except OSError as error:
+        if error.errno == errno.EACCES:
+            return Finding(stage=stage, verdict="none", detail=f"{path} is not yours to read",
+                           fix="`sudo meshnode doctor`")  # fmt: skip
+        return Finding(stage=stage, verdict="failure", detail=f"{error.filename}: {error.strerror}",
+                       cause="bad_database", fix="look at it, and move it away")  # fmt: skip
     except sqlite3.Error as error:
         return Finding(stage=stage, verdict="failure", detail=f"{path}: {error}", cause="bad_database",
                        fix="check the disk, then restore the database from a backup")  # fmt: skip

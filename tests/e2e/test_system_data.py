@@ -113,6 +113,39 @@ def test_root_resets_and_renames_the_system_node(node: SystemNode) -> None:
     assert node.strangers() == []
 
 
+def test_a_directory_that_was_open_to_all_is_closed(node: SystemNode) -> None:
+    """The node may have opened it, for another user to swap entries under root's hands."""
+    node.data.chmod(0o777)
+    done = node.run(*RESET)
+    assert done.returncode == 0, done.stderr
+    assert node.strangers() == []
+
+
+@pytest.mark.parametrize(
+    "name", ["meshnode.db", "meshnode.db-wal", "meshnode.db-shm", "epoch", "tls.pem", "lock", "control.json"]
+)
+def test_a_directory_in_place_of_a_file_is_refused(node: SystemNode, name: str) -> None:
+    """It is named, and nothing is moved: halfway through, the next start would find half a node."""
+    (node.data / name).unlink(missing_ok=True)
+    (node.data / name).mkdir(mode=0o700)
+    node.hand_to_the_unit()
+    before = set(os.listdir(node.data))
+    done = node.run(*RESET)
+    assert (done.returncode, "bad_config" in done.stderr, f"/{name}" in done.stderr) == (78, True, True), done.stderr
+    assert node.id in (node.data / "node_identity.json").read_text()
+    assert set(os.listdir(node.data)) == before | {"lock"}
+    assert (node.data / name).is_dir()
+    assert node.strangers() == []
+
+
+def test_a_directory_that_is_in_nobodys_way_stays(node: SystemNode) -> None:
+    """Such as lost+found, where the data have a disk of their own."""
+    (node.data / "lost+found").mkdir(mode=0o700)
+    done = node.run(*RESET)
+    assert done.returncode == 0, done.stderr
+    assert (node.data / "lost+found").stat().st_uid == 0
+
+
 def test_a_backup_leaves_nothing_of_root_behind(node: SystemNode, tmp_path: Path) -> None:
     """The unit's user must be able to write every file that SQLite may make beside the database."""
     done = node.run("backup", str(tmp_path / "its"), "--passphrase-file", "-", typed=PASSPHRASE)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from meshnode.daemon import backup
 from meshnode.daemon.backup import Archive, read_backup, write_backup
 from meshnode.daemon.restore import Restored, restore_node
 from meshnode.daemon.system import SystemEntropy
 from meshnode.domain.errors import MeshError
+from meshnode.store.look_into_database import look_into_database
 from tests.fakes.local_node import LocalNode
 from tests.fakes.nodes import wait_for
 
@@ -174,6 +178,75 @@ def test_a_short_passphrase_is_refused(make: Make, tmp_path: Path) -> None:
     node = make("node").start()
     with pytest.raises(MeshError, match="passphrase"):
         write_backup(node.data, tmp_path / "backup", "1234567", NOW)
+    assert not (tmp_path / "backup").exists()
+
+
+class NotCopied:
+    """A database that is asked only."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.execute = connection.execute
+        self.close = connection.close
+
+    def backup(self, _: sqlite3.Connection) -> None:
+        pytest.fail("copied into memory all the same")
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+def test_a_database_that_no_restore_would_take_is_not_even_copied(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_running: bool
+) -> None:
+    """A file with holes could fill the memory of root's machine; what is still only in the log counts too."""
+    node = make("node").start()
+    with closing(sqlite3.connect(node.data / "meshnode.db", isolation_level=None)) as planted:
+        planted.execute("CREATE TABLE planted AS SELECT zeroblob(1000000) AS filler")
+        if not is_running:
+            node.close()
+            planted.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        assert ((node.data / "meshnode.db").stat().st_size < 1_000_000) is is_running
+        monkeypatch.setattr(backup, "BACKUP_MAX_BYTES", 1_000_000)
+        monkeypatch.setattr(backup, "look_into_database", lambda *given: NotCopied(look_into_database(*given)))
+        with pytest.raises(MeshError) as caught:
+            backed_up(node, tmp_path / "backup")
+    assert (caught.value.code, caught.value.exit_code) == ("bad_database", 78)
+    assert "stop the node and look" in caught.value.detail
+    assert os.listdir(tmp_path) == ["node"]
+
+
+def test_the_largest_backup_is_the_largest_that_can_be_restored(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the byte, with all that is in it besides the database."""
+    node = make("node").start()
+    node.close()
+    with closing(sqlite3.connect(node.data / "meshnode.db", isolation_level=None)) as database:
+        database.execute("VACUUM")
+    size = backed_up(node, tmp_path / "first").stat().st_size
+    monkeypatch.setattr(backup, "BACKUP_MAX_BYTES", size)
+    read_backup(backed_up(node, tmp_path / "largest"), PASSPHRASE)
+    monkeypatch.setattr(backup, "BACKUP_MAX_BYTES", size - 1)
+    assert (node.data / "meshnode.db").stat().st_size < size - 1
+    with pytest.raises(MeshError, match="holds more than a backup can"):
+        backed_up(node, tmp_path / "larger")
+    assert not (tmp_path / "larger").exists()
+
+
+def test_pages_that_many_tables_claim_are_not_multiplied(make: Make, tmp_path: Path) -> None:
+    """The copy would hold them once for each: a small database, a full memory."""
+    node = make("node").start()
+    node.close()
+    with closing(sqlite3.connect(node.data / "meshnode.db", isolation_level=None)) as planted:
+        planted.execute("CREATE TABLE planted AS SELECT zeroblob(100000) AS filler")
+        planted.execute("PRAGMA writable_schema = ON")
+        for number in range(10):
+            planted.execute(
+                "INSERT INTO sqlite_schema SELECT type, ?1, ?1, rootpage, 'CREATE TABLE ' || ?1 || '(filler)' "
+                "FROM sqlite_schema WHERE name = 'planted'",
+                (f"planted{number}",),
+            )
+    with pytest.raises(MeshError, match="damaged") as caught:
+        backed_up(node, tmp_path / "backup")
+    assert caught.value.code == "bad_database"
     assert not (tmp_path / "backup").exists()
 
 
