@@ -54,7 +54,8 @@ def doubt_ends_s(silent_s: float, interval_s: float) -> float:
 
 # ── were we asleep? ────────────────────────────────────────────────────────────────────────────────────────────────
 
-LATE_S: Final = 0.25  # a look that comes later than this was held up
+LATE_S: Final = 0.25  # a look that comes later than this was held up,
+LATE_INTERVALS: Final = 1 / 8  # if it is much beside an interval: on a busy machine every look may be somewhat late
 STOPPED_S: Final = 2.0  # and than this: was stopped; a busy machine is no reason to call everybody
 SUSPENDED_S: Final = 1.0  # boot time runs on while the machine sleeps, monotonic time does not
 
@@ -70,6 +71,6 @@ def judge_pause(planned_s: float, monotonic_s: float, boot_s: float, interval_s:
     """What happened between two looks, of `planned_s` planned, by both clocks; `interval_s` is our own."""
     late_s = monotonic_s - planned_s
     return Pause(
-        lost_s=late_s if late_s > LATE_S else 0.0,
+        lost_s=late_s if late_s > max(LATE_S, LATE_INTERVALS * interval_s) else 0.0,
         is_waking=late_s > max(interval_s, STOPPED_S) or boot_s - monotonic_s > SUSPENDED_S,
     )

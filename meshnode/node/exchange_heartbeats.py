@@ -178,7 +178,7 @@ class ExchangeHeartbeats:
             self.remove(link.node_id)
             return False
         ours = {(host, self._me.port) for host in self._me.announcement.addresses}  # now, whoever had it before
-        for host, port in link.places(entry, ours, self.on_link()):
+        for host, port in link.places(entry, ours, self.on_link):
             try:
                 await self._beat(link, entry, host, port, leaving=leaving)
             except MeshError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
 from meshnode.domain.peer_address import Place, rank_places
@@ -30,23 +30,30 @@ class Link:
     heard_from: str | None = None  # where its last authenticated request came from
     dropped: set[Place] = field(default_factory=set)  # another node answers there
 
-    def places(self, entry: Entry, ours: Collection[Place], on_link: Collection[IPNetwork]) -> list[Place]:
-        """Where to try the peer, best first; never where we are ourselves.
+    def places(
+        self, entry: Entry, ours: Collection[Place], on_link: Callable[[], Collection[IPNetwork]]
+    ) -> Iterator[Place]:
+        """Where to try the peer, best first; never where we are ourselves. Mostly the first is enough.
 
         None if another node answered at every place: then all count again the next time.
         """
+        last = (entry.hostname, entry.port)
+        is_usable = not entry.has_moved and last not in self.dropped and last not in ours
+        if is_usable:
+            yield last
         announced = entry.announcement
-        places = rank_places(
-            last=(entry.hostname, entry.port),
+        for place in rank_places(
+            last=last,
             sighted=self.hints,
             announced=entry.node.addresses,
             port=announced.port if announced else entry.port,
             heard_from=self.heard_from,
             public_url=announced.public_url if announced else None,
             has_moved=entry.has_moved,
-            on_link=on_link,
-        )
-        usable = [place for place in places if place not in self.dropped and place not in ours]
-        if not usable:
+            on_link=on_link(),
+        ):
+            if (place != last or entry.has_moved) and place not in self.dropped and place not in ours:
+                is_usable = True
+                yield place
+        if not is_usable:
             self.dropped.clear()
-        return usable

@@ -123,8 +123,8 @@ def test_a_doubt_delays_by_one_interval_at_most(silent_s: float, left_s: float) 
     ("planned_s", "monotonic_s", "boot_s", "pause"),
     [
         (1.0, 1.0, 1.0, Pause(0.0, False)),
-        (1.0, 1.25, 1.25, Pause(0.0, False)),  # a busy machine
-        (1.0, 1.5, 1.5, Pause(0.5, False)),
+        (1.0, 2.75, 2.75, Pause(0.0, False)),  # a busy machine: an eighth of the interval, again and again
+        (1.0, 3.0, 3.0, Pause(2.0, False)),
         (1.0, 16.0, 16.0, Pause(15.0, False)),  # stopped, for no longer than the others wait anyhow
         (1.0, 16.5, 16.5, Pause(15.5, True)),  # stopped
         (1.0, 3601.0, 3601.0, Pause(3600.0, True)),
@@ -145,8 +145,9 @@ def test_a_late_look_or_a_jump_between_the_clocks_tells_of_a_pause(
 
 @pytest.mark.parametrize(("late_s", "is_waking"), [(1.9, False), (2.1, True)])
 def test_a_busy_machine_with_short_intervals_was_not_asleep(late_s: float, is_waking: bool) -> None:
-    """Under two seconds nobody is called for it."""
-    assert judge_pause(0.5, 0.5 + late_s, 0.5 + late_s, 0.5).is_waking is is_waking
+    """Under two seconds nobody is called for it; what was lost counts all the same, from a quarter of a second on."""
+    assert judge_pause(0.5, 0.5 + late_s, 0.5 + late_s, 0.5) == Pause(pytest.approx(late_s), is_waking)
+    assert judge_pause(0.5, 0.75, 0.75, 0.5).lost_s == 0.0
 
 
 def test_the_documented_seconds_are_those_of_the_constants() -> None:
