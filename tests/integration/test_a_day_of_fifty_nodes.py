@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import socket
 import sqlite3
 import sys
 import threading
@@ -68,7 +69,10 @@ class SimulatedNode:
         self.sessions = 0
         self.moves = 0
         self.offers = 0
-        self._port = 0
+        self._kept = socket.socket()  # holds the port while the node is stopped: others take free ones meanwhile
+        self._kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._kept.bind(("0.0.0.0", 0))
+        self._port: int = self._kept.getsockname()[1]
         self._addresses: OwnAddresses
         self._stop: asyncio.Event
         self._running: asyncio.Task[None] | None = None
@@ -90,6 +94,14 @@ class SimulatedNode:
                 waiting.cancel()
                 await self._running
 
+    def is_calling(self) -> bool:
+        """Whether a heartbeat to somebody is under way."""
+        return any(link.is_busy for link in self.graph.use.heartbeats._links.values())
+
+    def close(self) -> None:
+        """Give the port away."""
+        self._kept.close()
+
     async def _run(self, ready: asyncio.Event) -> None:
         """As `lifecycle._run` does, but for signals and files that tell other processes."""
         flags = {
@@ -100,7 +112,6 @@ class SimulatedNode:
         data = open_data_directory(self.path, self.time, entropy)
         sockets = [bind("0.0.0.0", self._port)]
         control_socket = bind("127.0.0.1", 0)
-        self._port = sockets[0].getsockname()[1]
         tls = load_or_make_tls(data.path, data.identity.id, self.time.now())
         self._addresses = OwnAddresses([("127.0.0.1", self._port)], self.time.monotonic)
         self.move()
@@ -257,6 +268,8 @@ async def live(nodes: list[SimulatedNode], hours: int, churn: Random, time: Simu
         for node in (*leaving, *dying):
             await node.start()
         await asyncio.sleep(begin_s + (hour + 1) * HOUR_S - time.passed_s)
+        while any(node.is_calling() for node in nodes):  # each call is a task, and more are due at a full second
+            await asyncio.sleep(0.3)
         assert not any(node.offline() for node in nodes), [node.offline() for node in nodes]
         sizes.append(measure(nodes))
         print(f"hour {hour + 1}: {sizes[-1].told()}", file=sys.stderr)
@@ -283,6 +296,7 @@ async def run_mesh(path: Path, time: SimulatedTime, count: int, hours: int, step
     finally:
         for node in nodes:
             await node.stop()
+            node.close()
 
 
 def assert_flat(before: Size, after: Size, nodes: int) -> None:

@@ -44,7 +44,8 @@ def pair(one: LocalNode, other: LocalNode) -> Entry:
     one.join(offer.url, offer.pin)
     entry = one.graph.roster.get(other.id)
     assert entry is not None
-    wait_for("a session", lambda: one.graph.use.heartbeats._links[other.id].token)
+    link = one.graph.use.heartbeats._links[other.id]
+    wait_for("a heartbeat", lambda: link.sequence and not link.is_busy)
     return entry
 
 
