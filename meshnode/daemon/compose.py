@@ -1,4 +1,4 @@
-"""The object graph, on one page. The only module beside `offline` and `lifecycle` that names the store."""
+"""The object graph, on one page."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from meshnode.crypto.seal import Vault
 from meshnode.crypto.token import make_token, token_digest
 from meshnode.daemon.compose_doctor import compose_doctor
 from meshnode.daemon.follow_certificate import LOOK_S, FollowCertificate
+from meshnode.daemon.keep_house import KeepHouse
 from meshnode.daemon.offline import DataDirectory
 from meshnode.daemon.serve_dialects import serve_dialects
 from meshnode.daemon.system import describe_platform, detect_kind
@@ -84,6 +85,7 @@ class Graph(msgspec.Struct, frozen=True, kw_only=True):
     use: UseCases
     roster: Roster
     sweeper: SweepLiveness
+    house: KeepHouse
     http: HttpClient
     public: Listener
     control: Listener
@@ -158,6 +160,7 @@ def compose(
         sessions.end(node_id)  # tokens of a former pairing
         heartbeats.add(node_id)
         sweeper.watch(node_id)
+        diagnosing.ladder.wake()
 
     def sighted(sighting: Sighting) -> None:
         heartbeats.sighted(sighting.id, tuple((a, sighting.port) for a in sighting.addresses))
@@ -268,6 +271,7 @@ def compose(
         use=use,
         roster=roster,
         sweeper=sweeper,
+        house=KeepHouse(use, sweeper, database),
         http=http,
         public=Listener(public_app, Admission(), connections, contexts, addresses.on_link),
         control=Listener(control_app, Admission(per_source=64, in_all=64), connections, None),

@@ -38,7 +38,6 @@ from meshnode.transport.interfaces import OwnAddresses
 from meshnode.transport.tls_listener import TLS_BUFFER_BYTES, bind
 
 CONTROL_HOST: Final = "127.0.0.1"
-HOUSEKEEPING_S: Final = 5.0
 SETTLE_S: Final = 0.5  # after the first answers
 
 log = logging.getLogger(__name__)
@@ -211,7 +210,7 @@ async def _work_until(stop: asyncio.Event, config: Config, graph: Graph, address
         asyncio.create_task(following.run(), name="addresses"),
         asyncio.create_task(use.heartbeats.run(), name="heartbeats"),
         asyncio.create_task(use.diagnosing.ladder.run(), name="ladder"),
-        asyncio.create_task(_keep_house(graph), name="housekeeping"),
+        asyncio.create_task(graph.house.run(), name="housekeeping"),
         *start_services(graph),
         *report_to_systemd(use),
     ]
@@ -236,27 +235,6 @@ async def _work_until(stop: asyncio.Event, config: Config, graph: Graph, address
             advertising.cancel()  # says goodbye on its way out
             goodbye.append(advertising)
         await asyncio.gather(*goodbye, return_exceptions=True)
-
-
-async def _keep_house(graph: Graph) -> None:
-    """What has to end when its time comes."""
-    use = graph.use
-    while True:
-        await asyncio.sleep(HOUSEKEEPING_S)
-        try:
-            if use.status.store_trouble is not None:
-                async with use.store.write():  # mends it, if the disk has come back
-                    pass
-            await use.offers.expire()
-            await use.codes.expire("offer")
-            await use.tokens.flush()
-            await use.browsers.flush()
-            await use.confirmations.sweep()
-            if graph.sweeper.is_failing:
-                raise MeshError("database_error", "heartbeats can't be written; they are kept in memory")
-            use.status.store_accepts()
-        except MeshError as error:
-            use.status.store_refuses(error)
 
 
 def _bind_public(config: Config) -> list[socket.socket]:

@@ -160,6 +160,11 @@ class ConfirmPeer:
         """That transaction is committed."""
         self._waiting.pop(node_id, None)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether an answer of ours is still to be acknowledged."""
+        return bool(self._waiting)
+
     async def sweep(self) -> None:
         """Drop answers that nobody acknowledged, with the row that was made for them."""
         now, mono = self._clock.now(), self._clock.monotonic()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final, Literal, NamedTuple
 
@@ -49,6 +50,7 @@ class DeviceTokens:
         self._live: dict[bytes, DeviceSession] = {}
         self._of_node: dict[str, list[bytes]] = {}
         self._dead: list[bytes] = []  # dead, to be written so
+        self.on_used: Callable[[], None] = lambda: None  # there is something to flush
         self.prefixes: dict[str, str] = {}  # by dialect: how its clients expect a token to begin
 
     async def load(self) -> None:
@@ -181,6 +183,7 @@ class DeviceTokens:
         session = self._live.get(digest)
         if session is None:
             return None
+        self.on_used()
         if self._left_s(session) <= 0:
             self._drop(session.stored)
             self._dead.append(digest)  # for good, also if the wall clock was set back
@@ -210,9 +213,14 @@ class DeviceTokens:
         if stored.digest in own:
             own.remove(stored.digest)
 
+    @property
+    def has_unwritten(self) -> bool:
+        """Whether there is something to flush."""
+        return bool(self._dead) or any(session.is_used for session in self._live.values())
+
     async def flush(self) -> None:
         """Write when tokens were used; a crash may lose some seconds of that."""
-        if not self._dead and not any(session.is_used for session in self._live.values()):
+        if not self.has_unwritten:
             return
         used: list[DeviceSession] = []
         dead: list[bytes] = []

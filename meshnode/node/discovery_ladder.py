@@ -80,6 +80,7 @@ class DiscoveryLadder:
         self._networks = networks
         self._grace_s = max(GRACE_MIN_S, GRACE_INTERVALS * interval_s)
         self._searches: dict[str, _Search] = {}
+        self._begun = asyncio.Event()  # there is a peer
         self._deaf_since: float | None = None
         self._has_degraded = False
         self.records: dict[str, tuple[Rung, ...]] = {}  # by node id, of the last climb
@@ -88,13 +89,27 @@ class DiscoveryLadder:
         self.on_found: Callable[[str, tuple[Place, ...]], None] = lambda _, __: None
 
     async def run(self) -> None:
-        """Look for whoever is out of reach, until cancelled."""
+        """Look for whoever is out of reach, until cancelled. Nobody to look for, and multicast heard: no steps."""
         while True:
             await asyncio.sleep(STEP_S)
             try:
                 await self.step()
             except Exception:
                 log.exception("looking for peers out of reach failed")
+            if not self.is_needed:
+                self._begun.clear()
+                await self._begun.wait()
+
+    def wake(self) -> None:
+        """A node was paired."""
+        self._begun.set()
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether a peer may go out of reach, or it is not known that multicast reaches us."""
+        if self._has_mdns and (self._has_degraded or not self._discovery.has_heard_itself):
+            return True
+        return bool(self.records) or any(entry.is_peer for entry in self._roster)
 
     async def step(self) -> None:
         """Climb for the peers whose turn it is, and see whether multicast reaches us at all."""

@@ -67,6 +67,7 @@ class OpenBrowser:
         self._entropy = entropy
         self._tickets: dict[bytes, tuple[Expiry, int | None]] = {}  # by digest, oldest first
         self._live: dict[bytes, BrowserSession] = {}
+        self.on_used: Callable[[], None] = lambda: None  # there may be something to flush
 
     async def load(self) -> None:
         """Read the stored tokens; the roster has been loaded."""
@@ -169,6 +170,7 @@ class OpenBrowser:
         """It is in use: its time starts anew."""
         session.used_mono = self._clock.monotonic()
         session.ends = expiry_after(BROWSER_S, self._clock.now(), session.used_mono)
+        self.on_used()
 
     def is_live(self, session: BrowserSession) -> bool:
         """Whether that very token still counts."""
@@ -177,10 +179,17 @@ class OpenBrowser:
             self._end(session.digest)
         return self._live.get(session.digest) is session
 
+    @property
+    def has_unwritten(self) -> bool:
+        """Whether there is something to flush."""
+        return bool(self._unwritten(WRITTEN_S))
+
+    def _unwritten(self, least_s: float) -> list[BrowserSession]:
+        return [session for session in self._live.values() if session.used_mono > session.written_mono + least_s]
+
     async def flush(self, *, all_of_it: bool = False) -> None:
         """Write when tokens were used, once a minute; all of it when the node stops."""
-        least_s = 0.0 if all_of_it else WRITTEN_S
-        due = [s for s in self._live.values() if s.used_mono > s.written_mono + least_s]
+        due = self._unwritten(0.0 if all_of_it else WRITTEN_S)
         if not due:
             return
         async with self._store.write(durable=False) as tx:

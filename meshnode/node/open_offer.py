@@ -120,6 +120,11 @@ class Offers:
         live = self._current
         return live if live is not None and not self.expiries.is_over(live.offer) else None
 
+    @property
+    def has_open(self) -> bool:
+        """Whether an offer is still to be closed; its time may have come."""
+        return self._current is not None
+
     def find(self, way: Way, code: bytes | None) -> LiveOffer:
         """The offer that a joiner means, open by its way. Raises the refusal it gets. Touches no database."""
         if way == "pin":

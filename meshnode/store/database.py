@@ -77,6 +77,7 @@ class Database:
         self._mend_at = 0.0
         self.on_trouble: Callable[[MeshError], None] = lambda _: None
         self.on_mended: Callable[[], None] = lambda: None
+        self.on_used: Callable[[], None] = lambda: None  # a write has ended, well or not, or trouble has begun
         self.on_logged: Callable[[Sequence[AuditEntry]], None] = lambda _: None  # committed to the audit log
 
     @classmethod
@@ -121,6 +122,8 @@ class Database:
                     self.on_logged(tx.audit.appended)
             except sqlite3.Error as error:
                 raise self._refusal(error) from error
+            finally:
+                self.on_used()
 
     async def _rollback(self) -> None:
         await self._writer.execute("SELECT 1")  # a cancelled BEGIN or COMMIT may still be queued: pass behind it
@@ -150,6 +153,7 @@ class Database:
             log.error("%s", trouble.detail)
         self._trouble = trouble
         self.on_trouble(trouble)
+        self.on_used()
 
     async def _mend(self, trouble: MeshError) -> None:
         """Change to fresh connections that can write; raises the trouble if there are none, or it is too soon."""
