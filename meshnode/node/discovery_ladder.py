@@ -7,10 +7,12 @@ code. What is found is a hint: the heartbeats try it, and believe a certificate 
 from __future__ import annotations
 
 import asyncio
+import heapq
 import logging
 import math
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
+from itertools import chain
 from typing import Final, Literal
 
 import msgspec
@@ -28,6 +30,7 @@ LATER_MAX_S: Final = 600.0
 STEP_S: Final = 5.0
 ASK_EVERY_S: Final = 15.0  # by multicast
 HOSTS_MAX: Final = 32  # asked in one go
+PEERS_MAX: Final = 16  # looked for in one go: who has waited longest; their own hosts are asked first
 AT_ONCE: Final = 8
 DEFAULT_PORT: Final = 6969
 GRACE_MIN_S: Final = 10.0  # mDNS takes a few seconds to show a peer that answers already
@@ -123,15 +126,16 @@ class DiscoveryLadder:
             del self._searches[gone]
         for gone in [node_id for node_id in self.records if node_id not in missing]:
             del self.records[gone]
-        due: list[Entry] = []
-        for node_id, entry in missing.items():
-            search = self._searches.setdefault(node_id, _Search(now + FIRST_S))
-            if search.due <= now:
-                search.wait_s = min(2 * search.wait_s, LATER_MAX_S)
-                search.due = now + search.wait_s
-                due.append(entry)
-        if due:
-            await self.climb(due)
+        for node_id in missing:
+            self._searches.setdefault(node_id, _Search(now + FIRST_S))
+        due = (node_id for node_id, search in self._searches.items() if search.due <= now)
+        turn = heapq.nsmallest(PEERS_MAX, due, key=lambda node_id: self._searches[node_id].due)
+        for node_id in turn:
+            search = self._searches[node_id]
+            search.wait_s = min(2 * search.wait_s, LATER_MAX_S)
+            search.due = now + search.wait_s
+        if turn:
+            await self.climb([missing[node_id] for node_id in turn])
 
     async def climb(self, missing: list[Entry]) -> None:
         """All rungs for these peers; what is found is tried at once."""
@@ -179,11 +183,15 @@ class DiscoveryLadder:
         """Where any peer ever was: the missing ones' places first, for nodes exchange addresses."""
         taken = {(entry.hostname, entry.port) for entry in self._roster if entry.is_peer and entry.status == "online"}
         places: dict[Place, None] = {}
-        for entry in (*missing, *(e for e in self._roster if e.is_peer)):
+        for entry in chain(missing, (e for e in self._roster if e.is_peer)):
             port = entry.announcement.port if entry.announcement else entry.port
             for host in (entry.hostname, *entry.node.addresses):
-                places |= dict.fromkeys([(host, entry.port), (host, port), (host, DEFAULT_PORT)])
-        return [place for place in places if place not in taken][:HOSTS_MAX]
+                for place in ((host, entry.port), (host, port), (host, DEFAULT_PORT)):
+                    if place not in taken:
+                        places[place] = None
+            if len(places) >= HOSTS_MAX:
+                break
+        return list(places)[:HOSTS_MAX]
 
     async def _ask(self, places: list[Place]) -> dict[Place, str]:
         """Who says to be where; unproven."""

@@ -148,10 +148,8 @@ def ingest(folder: Path, rounds: int, seconds: float, wanted: set[str], many: in
         for number in range(rounds + 1):
             for name in names if number % 2 else reversed(names):
                 server = servers[name]
-                run = server.load(
-                    number, seconds if number else 1.0, server.tokens if server.variant.stores else tokens
-                )
-                if number:  # the first is to warm up
+                run = server.load(number, seconds, server.tokens if server.variant.stores else tokens)
+                if number:  # the first is to warm up: a node with many others has to do when it has just started
                     runs[name].append(run)
     return [row for row in _rows(runs, many) if row.name in wanted]
 

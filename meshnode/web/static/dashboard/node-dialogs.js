@@ -8,6 +8,25 @@ import { labelOf } from "/static/format.js";
 import { html } from "/static/html.js";
 import { text } from "/static/text-dashboard.js";
 
+/** A dialog whose fields are saved, by the button or by Enter. */
+function FormDialog({ title, action, onClose, children }) {
+  const submit = (event) => {
+    event.preventDefault();
+    action.run();
+  };
+  return html`
+    <${Dialog} title=${title} onClose=${onClose}>
+      <form class="dialog-body" onSubmit=${submit}>
+        ${children}
+        <${Problem} error=${action.error} />
+        <div class="dialog-actions">
+          <button type="button" class="button" onClick=${onClose}>${text.cancel}</button>
+          <${ActionButton} action=${action} type="submit" tone="primary">${text.save}<//>
+        </div>
+      </form>
+    <//>`;
+}
+
 /** Give a node another name: here only, or this node's own. */
 export function RenameDialog({ node, onClose }) {
   const [name, setName] = useState(node.is_current ? node.name : labelOf(node));
@@ -22,25 +41,14 @@ export function RenameDialog({ node, onClose }) {
     say(text.rename.done(wanted || node.name));
     onClose();
   });
-  const submit = (event) => {
-    event.preventDefault();
-    action.run();
-  };
   return html`
-    <${Dialog} title=${text.rename.title(labelOf(node))} onClose=${onClose}>
-      <form class="dialog-body" onSubmit=${submit}>
-        <div class="field">
-          <label for="new-name">${text.rename.label}</label>
-          <input class="input" id="new-name" data-focus maxlength="128" autocomplete="off" aria-describedby="new-name-hint"
-            value=${name} onFocus=${(event) => event.currentTarget.select()} onInput=${(event) => setName(event.currentTarget.value)} />
-          <p class="hint" id="new-name-hint">${node.is_current ? text.rename.everybody : text.rename.only_here}</p>
-        </div>
-        <${Problem} error=${action.error} />
-        <div class="dialog-actions">
-          <button type="button" class="button" onClick=${onClose}>${text.cancel}</button>
-          <${ActionButton} action=${action} type="submit" tone="primary">${text.save}<//>
-        </div>
-      </form>
+    <${FormDialog} title=${text.rename.title(labelOf(node))} action=${action} onClose=${onClose}>
+      <div class="field">
+        <label for="new-name">${text.rename.label}</label>
+        <input class="input" id="new-name" data-focus maxlength="128" autocomplete="off" aria-describedby="new-name-hint"
+          value=${name} onFocus=${(event) => event.currentTarget.select()} onInput=${(event) => setName(event.currentTarget.value)} />
+        <p class="hint" id="new-name-hint">${node.is_current ? text.rename.everybody : text.rename.only_here}</p>
+      </div>
     <//>`;
 }
 
@@ -58,24 +66,13 @@ export function TrustDialog({ node, onClose }) {
       <input type="radio" name="level" value=${value} checked=${level === value} data-focus=${level === value} onChange=${() => setLevel(value)} />
       <span><strong>${title}</strong><br /><span class="hint">${hint}</span></span>
     </label>`;
-  const submit = (event) => {
-    event.preventDefault();
-    action.run();
-  };
   return html`
-    <${Dialog} title=${text.trust.title(label)} onClose=${onClose}>
-      <form class="dialog-body" onSubmit=${submit}>
-        <fieldset class="choices">
-          <legend class="hidden-text">${text.trust.title(label)}</legend>
-          ${choice(1, text.trust.one, text.trust.one_hint)}
-          ${choice(2, text.trust.two, text.trust.two_hint)}
-        </fieldset>
-        <${Problem} error=${action.error} />
-        <div class="dialog-actions">
-          <button type="button" class="button" onClick=${onClose}>${text.cancel}</button>
-          <${ActionButton} action=${action} type="submit" tone="primary">${text.save}<//>
-        </div>
-      </form>
+    <${FormDialog} title=${text.trust.title(label)} action=${action} onClose=${onClose}>
+      <fieldset class="choices">
+        <legend class="hidden-text">${text.trust.title(label)}</legend>
+        ${choice(1, text.trust.one, text.trust.one_hint)}
+        ${choice(2, text.trust.two, text.trust.two_hint)}
+      </fieldset>
     <//>`;
 }
 
