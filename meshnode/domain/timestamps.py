@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 def format_time(at: datetime) -> str:
     """`2026-01-31T12:00:00.123456Z`; sorts as text."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def parse_time(text: str) -> datetime:

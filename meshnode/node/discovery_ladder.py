@@ -12,7 +12,7 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
-from itertools import chain
+from itertools import chain, islice
 from typing import Final, Literal
 
 import msgspec
@@ -31,6 +31,7 @@ STEP_S: Final = 5.0
 ASK_EVERY_S: Final = 15.0  # by multicast
 HOSTS_MAX: Final = 32  # asked in one go
 PEERS_MAX: Final = 16  # looked for in one go: who has waited longest; their own hosts are asked first
+OTHERS_MAX: Final = 128  # peers whose hosts are asked too
 AT_ONCE: Final = 8
 DEFAULT_PORT: Final = 6969
 GRACE_MIN_S: Final = 10.0  # mDNS takes a few seconds to show a peer that answers already
@@ -116,12 +117,11 @@ class DiscoveryLadder:
 
     async def step(self) -> None:
         """Climb for the peers whose turn it is, and see whether multicast reaches us at all."""
-        peers = [entry for entry in self._roster if entry.is_peer]
-        self._judge_multicast(peers)
+        self._judge_multicast()
         if self._has_degraded:  # a browser by itself asks every hour in the end
             await self._ask_link()
         now = self._clock.monotonic()
-        missing = {entry.node.id: entry for entry in peers if _is_missing(entry)}
+        missing = {entry.node.id: entry for entry in self._roster if _is_missing(entry)}
         for gone in self._searches.keys() - missing.keys():
             del self._searches[gone]
         for gone in [node_id for node_id in self.records if node_id not in missing]:
@@ -181,9 +181,9 @@ class DiscoveryLadder:
 
     def _saved_hosts(self, missing: list[Entry]) -> list[Place]:
         """Where any peer ever was: the missing ones' places first, for nodes exchange addresses."""
-        taken = {(entry.hostname, entry.port) for entry in self._roster if entry.is_peer and entry.status == "online"}
+        taken = {(entry.hostname, entry.port) for entry in self._roster if entry.status == "online" and entry.is_peer}
         places: dict[Place, None] = {}
-        for entry in chain(missing, (e for e in self._roster if e.is_peer)):
+        for entry in chain(missing, islice((e for e in self._roster if e.is_peer), OTHERS_MAX)):
             port = entry.announcement.port if entry.announcement else entry.port
             for host in (entry.hostname, *entry.node.addresses):
                 for place in ((host, entry.port), (host, port), (host, DEFAULT_PORT)):
@@ -215,13 +215,13 @@ class DiscoveryLadder:
 
     # ── whether multicast reaches us ───────────────────────────────────────────────────────────────────────────────
 
-    def _judge_multicast(self, peers: list[Entry]) -> None:
+    def _judge_multicast(self) -> None:
         """Say `no_multicast` when it has reached us for too long from nobody who should be heard."""
         if not self._has_mdns:
             return
         if any(d["code"] == NO_MULTICAST for d in self._status.degraded()) and not self._has_degraded:
             return  # the announcer has said why already
-        why = self._why_deaf(peers)
+        why = self._why_deaf()
         now = self._clock.monotonic()
         if why is None:
             self._deaf_since = None
@@ -235,18 +235,16 @@ class DiscoveryLadder:
             self._has_degraded = True
             self._status.degrade(NO_MULTICAST, f"{why} (`meshnode doctor` says more)")
 
-    def _why_deaf(self, peers: list[Entry]) -> str | None:
+    def _why_deaf(self) -> str | None:
         """Peers answer from our own network and mDNS shows none; or not even our own announcement came back."""
-        near = [
-            entry for entry in peers
-            if entry.status == "online" and (entry.announcement is None or entry.announcement.mdns)
-        ]  # fmt: skip
-        if near:  # else nobody asks the system for its interfaces
-            networks = list(self._networks())
-            near = [entry for entry in near if on_link(entry.hostname, networks)]
         seen = {sighting.id for sighting in self._discovery.list()}
-        if near and not any(entry.node.id in seen for entry in near):
-            who = f"{near[0].node.label} answers at {near[0].hostname}"
+        if any((entry := self._roster.get(node_id)) and _announces_itself(entry) for node_id in seen):
+            return None
+        speaking = [entry for entry in self._roster if _announces_itself(entry)]
+        networks = list(self._networks()) if speaking else []  # else nobody asks the system for its interfaces
+        near = next((entry for entry in speaking if on_link(entry.hostname, networks)), None)
+        if near is not None:
+            who = f"{near.node.label} answers at {near.hostname}"
             return f"mDNS shows none of the peers of this network, though {who}: it is blocked"
         if not seen and not self._discovery.has_heard_itself:
             return "mDNS is blocked on this machine: not even our own announcement is heard"
@@ -254,7 +252,13 @@ class DiscoveryLadder:
 
 
 def _is_missing(entry: Entry) -> bool:
-    return entry.status != "online" and entry.status_reason not in ("left", "removed_us")
+    return entry.status != "online" and entry.status_reason not in ("left", "removed_us") and entry.is_peer
+
+
+def _announces_itself(entry: Entry) -> bool:
+    """Whether it runs, and did not say that it leaves mDNS alone."""
+    is_online = entry.status == "online" and entry.is_peer
+    return is_online and (entry.announcement is None or entry.announcement.mdns)
 
 
 def _count(number: int, what: str) -> str:
