@@ -26,12 +26,15 @@ NAMED_MAX: Final = 5
 
 
 @click.command()
-@click.argument("where", required=False, metavar="[URL | HOST[:PORT]]")
+@click.argument("words", nargs=-1, metavar="[URL | HOST[:PORT] | PIN]")
 @click.option("--pin", metavar="PIN", help="The PIN shown on the other node; `-` reads it from stdin.")
 @json_option
 @with_daemon
-def join(daemon: ControlClient, where: str | None, pin: str | None, as_json: bool) -> None:
+def join(daemon: ControlClient, words: tuple[str, ...], pin: str | None, as_json: bool) -> None:
     """Join a node that shows a PIN: by its invite's URL, its address, or picked from what is in sight."""
+    where = " ".join(words) or None
+    if where is not None and _is_pin(where):  # as it is read from the screen, `123 456` too; no host has such a name
+        where, pin = None, pin or where
     if where is not None:  # mistyped addresses are told before anybody is asked for a PIN
         parse_invite(where) if "://" in where else parse_host_port(where)
     if pin == "-":
@@ -51,6 +54,13 @@ def join(daemon: ControlClient, where: str | None, pin: str | None, as_json: boo
     address = host_port(node["hostname"], node["port"])
     say(f"{click.style('Joined', fg='green', bold=True)} {node['name']} at {address}{again}.")
     watched(daemon, node["id"])
+
+
+def _is_pin(text: str) -> bool:
+    try:
+        return bool(parse_pin(text))
+    except MeshError:
+        return False
 
 
 def _join(daemon: ControlClient, where: str, pin: str | None) -> dict[str, Any]:

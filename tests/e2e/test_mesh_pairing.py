@@ -69,6 +69,19 @@ def test_join_without_address_takes_the_one_open_offer(hosts: Hosts) -> None:
     assert [row[0] for row in c.rows("id")] == [c.id]
 
 
+def test_a_pin_alone_is_enough(hosts: Hosts) -> None:
+    """Typed as it is read from the screen, with or without the blank and `--pin`; a wrong one is no address either."""
+    host, *joiners = (machine.start() for machine in hosts.values())
+    for joiner, how in zip(joiners, ("blank", "plain"), strict=True):
+        pin = host.offer()["pin"]
+        wrong = f"{(int(pin) + 1) % 10**6:06}"
+        refused = joiner.run("join", wrong)
+        assert (refused.returncode, "[bad_pin]" in refused.stderr) == (77, True), refused.stderr
+        joined = joiner.run("join", *((pin[:3], pin[3:]) if how == "blank" else (pin,)))
+        assert joined.returncode == 0, joined.stderr
+        assert "Joined host-a at 10.77.0.1:6969." in joined.stderr
+
+
 def test_two_open_offers_are_a_question_that_needs_a_terminal(lab: Lab, hosts: Hosts) -> None:
     """Without one: exit 2, naming both nodes and what to type; and nobody is joined."""
     a, b, c = (machine.start() for machine in hosts.values())
