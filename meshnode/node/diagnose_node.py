@@ -116,8 +116,9 @@ class DiagnoseNode:
                 self._examine_all(peers), self._multicast(), self._link.router()
             )
         networks = list(self._link.networks())
-        neighbours = self._neighbours(examined, networks)
         there = self._link.interfaces()
+        own = {address for _, address in there.used}
+        neighbours = [n for n in self._neighbours(examined, networks) if n.address not in own]  # not on this machine
         findings = [judge_interfaces(there.used, there.left_out, there.error)]
         if evidence is None:
             off = "mDNS is switched off here (mdns.enabled, --no-mdns)"

@@ -118,7 +118,7 @@ async def probe_multicast(own: Sequence[str], question_id: int) -> MulticastEvid
 
 
 def _others(heard: dict[str, None], own: Sequence[str]) -> list[str]:
-    return [address for address in heard if address not in own]
+    return [address for address in heard if address not in own and not address.startswith("127.")]  # other machines
 
 
 def _question(question_id: int) -> bytes:

@@ -237,17 +237,38 @@ def test_a_peer_without_mdns_is_not_missed_there(tmp_path: Path) -> None:
             node.close()
 
 
+def test_a_peer_on_this_machine_says_nothing_of_the_network(tmp_path: Path) -> None:
+    """Multicast that only we answer is no failure because of a second node here; because of one elsewhere it is."""
+    made = [LocalNode(tmp_path / name) for name in ("a", "b")]
+    try:
+        a, b = (node.start() for node in made)
+        offer = b.offer()
+        a.join(offer.url, offer.pin)
+        for own, multicast, network in (("127.0.0.1", "ok", "none"), ("127.0.0.9", "failure", "ok")):
+            a.graph.use.diagnosing._link = QuietLink(own)
+            found = diagnose(a)
+            verdicts = [found[stage]["verdict"] for stage in ("multicast_out", "multicast_in", "network")]
+            assert verdicts == [multicast, multicast, network], own
+            assert found["peer"]["verdict"] == "ok"
+    finally:
+        for node in made:
+            node.close()
+
+
 class QuietLink:
-    """127.0.0.0/8 as a network where multicast works and nobody answers it."""
+    """127.0.0.0/8 as a network where multicast works and nobody answers it; we are `own` there."""
+
+    def __init__(self, own: str = "127.0.0.9") -> None:
+        self.own = own
 
     def interfaces(self) -> Interfaces:
-        return Interfaces(used=(("lo", "127.0.0.1"),))
+        return Interfaces(used=(("lo", self.own),))
 
     def networks(self) -> list[IPNetwork]:
         return [ipaddress.ip_network("127.0.0.0/8")]
 
     async def multicast(self) -> MulticastEvidence:
-        return MulticastEvidence(sent_from=("127.0.0.1",), heard_self=True)
+        return MulticastEvidence(sent_from=(self.own,), heard_self=True)
 
     async def router(self) -> tuple[str | None, bool | None]:
         return None, None
