@@ -10,9 +10,9 @@ import asyncio
 import heapq
 import logging
 import math
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from datetime import datetime
-from itertools import chain, islice
+from itertools import chain, islice, zip_longest
 from typing import Final, Literal
 
 import msgspec
@@ -30,8 +30,8 @@ LATER_MAX_S: Final = 600.0
 STEP_S: Final = 5.0
 ASK_EVERY_S: Final = 15.0  # by multicast
 HOSTS_MAX: Final = 32  # asked in one go
-PEERS_MAX: Final = 16  # looked for in one go: who has waited longest; their own hosts are asked first
-OTHERS_MAX: Final = 128  # peers whose hosts are asked too
+PEERS_MAX: Final = 16  # looked for in one go
+OTHERS_MAX: Final = 128  # peers whose hosts are asked too; the next ones at the next time
 AT_ONCE: Final = 8
 DEFAULT_PORT: Final = 6969
 GRACE_MIN_S: Final = 10.0  # mDNS takes a few seconds to show a peer that answers already
@@ -56,6 +56,11 @@ class Rung(msgspec.Struct, frozen=True):
 class _Search(msgspec.Struct):
     due: float
     wait_s: float = FIRST_S
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """The least searched for first: who went missing just now does not wait behind all that are gone for good."""
+        return self.wait_s, self.due
 
 
 class DiscoveryLadder:
@@ -84,6 +89,7 @@ class DiscoveryLadder:
         self._networks = networks
         self._grace_s = max(GRACE_MIN_S, GRACE_INTERVALS * interval_s)
         self._searches: dict[str, _Search] = {}
+        self._others_from = 0  # of the roster
         self._begun = asyncio.Event()  # there is a peer
         self._deaf_since: float | None = None
         self._has_degraded = False
@@ -101,6 +107,7 @@ class DiscoveryLadder:
             except Exception:
                 log.exception("looking for peers out of reach failed")
             if not self.is_needed:
+                self._deaf_since = None  # whatever was on the way, the first look after this begins anew
                 self._begun.clear()
                 await self._begun.wait()
 
@@ -129,7 +136,7 @@ class DiscoveryLadder:
         for node_id in missing:
             self._searches.setdefault(node_id, _Search(now + FIRST_S))
         due = (node_id for node_id, search in self._searches.items() if search.due <= now)
-        turn = heapq.nsmallest(PEERS_MAX, due, key=lambda node_id: self._searches[node_id].due)
+        turn = heapq.nsmallest(PEERS_MAX, due, key=lambda node_id: self._searches[node_id].rank)
         for node_id in turn:
             search = self._searches[node_id]
             search.wait_s = min(2 * search.wait_s, LATER_MAX_S)
@@ -180,18 +187,20 @@ class DiscoveryLadder:
         return tuple(rungs)
 
     def _saved_hosts(self, missing: list[Entry]) -> list[Place]:
-        """Where any peer ever was: the missing ones' places first, for nodes exchange addresses."""
+        """Where any peer ever was: the missing ones' best places first, for nodes exchange addresses."""
         taken = {(entry.hostname, entry.port) for entry in self._roster if entry.status == "online" and entry.is_peer}
+        start = self._others_from % len(self._roster)
+        self._others_from = start + OTHERS_MAX
+        others = islice(chain(self._roster, self._roster), start, start + min(OTHERS_MAX, len(self._roster)))
+        by_rank = chain.from_iterable(zip_longest(*map(_places, missing)))  # nobody's last before somebody's first
+        of_others = chain.from_iterable(_places(entry) for entry in others if entry.is_peer)
         places: dict[Place, None] = {}
-        for entry in chain(missing, islice((e for e in self._roster if e.is_peer), OTHERS_MAX)):
-            port = entry.announcement.port if entry.announcement else entry.port
-            for host in (entry.hostname, *entry.node.addresses):
-                for place in ((host, entry.port), (host, port), (host, DEFAULT_PORT)):
-                    if place not in taken:
-                        places[place] = None
-            if len(places) >= HOSTS_MAX:
-                break
-        return list(places)[:HOSTS_MAX]
+        for place in chain(by_rank, of_others):
+            if place is not None and place not in taken:
+                places[place] = None
+                if len(places) == HOSTS_MAX:
+                    break
+        return list(places)
 
     async def _ask(self, places: list[Place]) -> dict[Place, str]:
         """Who says to be where; unproven."""
@@ -220,6 +229,7 @@ class DiscoveryLadder:
         if not self._has_mdns:
             return
         if any(d["code"] == NO_MULTICAST for d in self._status.degraded()) and not self._has_degraded:
+            self._deaf_since = None
             return  # the announcer has said why already
         why = self._why_deaf()
         now = self._clock.monotonic()
@@ -253,6 +263,12 @@ class DiscoveryLadder:
 
 def _is_missing(entry: Entry) -> bool:
     return entry.status != "online" and entry.status_reason not in ("left", "removed_us") and entry.is_peer
+
+
+def _places(entry: Entry) -> Iterator[Place]:
+    port = entry.announcement.port if entry.announcement else entry.port
+    for host in (entry.hostname, *entry.node.addresses):
+        yield from dict.fromkeys([(host, entry.port), (host, port), (host, DEFAULT_PORT)])
 
 
 def _announces_itself(entry: Entry) -> bool:
