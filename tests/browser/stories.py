@@ -300,7 +300,7 @@ async def at_the_door(stage: Stage) -> AsyncIterator[tuple[str, Page]]:
     stage.pages.guard(page).allow(REFUSED, UNREACHED)
     node.start()
     await page.goto(newer["url"])
-    await expect(page.get_by_role("heading", level=1)).to_be_visible()
+    await expect(page.get_by_role("heading", level=1)).to_contain_text("Pair with")
     node.stop()
     await enter_pin(page, newer["pin"])
     await expect(page.get_by_text("Trying again by itself").first).to_be_visible()
