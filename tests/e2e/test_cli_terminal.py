@@ -38,7 +38,8 @@ def test_the_offer_fits_a_small_screen_and_its_qr_code_is_the_url(machine: Make)
     node.environment["MESHNODE_LISTEN__PUBLIC_URL"] = "https://192.168.100.100:6969"
     node.start()
     with screen(node, "pair") as shown:
-        lines = shown.wait_for("Waiting …")
+        shown.wait_for("Waiting …")
+        lines = shown.wait_for("▀" * 30)  # the QR code's last line: it is whole
         assert len(lines) == LINES
         text = "\n".join(lines)
         url = re.search(r"https://\S+/p#\S+(?:\n\S{1,20}$)?", text, re.MULTILINE)
