@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,13 @@ from meshnode.daemon.compose import Graph, compose
 from meshnode.daemon.lifecycle import load_state
 from meshnode.daemon.offline import DataDirectory, open_data_directory
 from meshnode.domain.device import DeviceClaim
-from meshnode.domain.peer import MeshNode
+from meshnode.domain.peer import MeshNode, Status
 from meshnode.domain.principal import OWNER
 from meshnode.node.code_records import CodeRules, OpenedCode
 from meshnode.node.device_tokens import DeviceSession
 from meshnode.node.pair_device import Caller, TokenRules
 from meshnode.node.redeem_code import Redeemed, Redemption
+from meshnode.node.roster import Entry
 from meshnode.node.session import Session
 from meshnode.node.use_cases import UseCases
 from meshnode.store.database import Database
@@ -63,6 +65,20 @@ class BareNode:
         """As after `kill -9`."""
         await self.stop()
         await self.start()
+
+    def put_peer(
+        self,
+        name: str = "peer",
+        status: Status = "online",
+        addresses: Sequence[str] = ("192.0.2.1",),
+        silent_s: float = 0.0,
+    ) -> Entry:
+        """A paired peer nobody paired, last heard `silent_s` ago; in memory only."""
+        node = MeshNode(
+            id=name, name=name, hostname=addresses[0], port=6969, status=status, trust="paired", trust_level=1,
+            public_key=name.encode().ljust(32, b"."), created_at=self.clock.now(), addresses=tuple(addresses),
+        )  # fmt: skip
+        return self.graph.roster.put(node, self.clock.monotonic() - silent_s)
 
     # ── what a device and its owner do ─────────────────────────────────────────────────────────────────────────────
 

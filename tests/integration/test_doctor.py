@@ -6,6 +6,7 @@ import dataclasses
 import ipaddress
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,13 @@ NETWORK = {"interfaces", "multicast_out", "multicast_in", "network"}
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[tuple[LocalNode, LocalNode]]:
     """Two paired nodes that exchange no heartbeats by themselves; mDNS is off."""
-    made = [LocalNode(tmp_path / name, **{"mdns.enabled": False}) for name in ("a", "b")]
+    with paired(*(LocalNode(tmp_path / name, **{"mdns.enabled": False}) for name in ("a", "b"))) as pair:
+        yield pair
+
+
+@contextmanager
+def paired(*made: LocalNode) -> Iterator[tuple[LocalNode, LocalNode]]:
+    """Two nodes, started and paired."""
     try:
         a, b = (node.start() for node in made)
         offer = b.offer()
@@ -187,11 +194,7 @@ def test_the_search_starts_late_and_slows_down(pair: tuple[LocalNode, LocalNode]
 
 def test_deaf_to_peers_that_answer_is_degraded(tmp_path: Path) -> None:
     """A peer answers on our network and mDNS never shows it: `no_multicast` and why, until it does."""
-    made = [LocalNode(tmp_path / name) for name in ("a", "b")]
-    try:
-        a, b = (node.start() for node in made)
-        offer = b.offer()
-        a.join(offer.url, offer.pin)
+    with paired(LocalNode(tmp_path / "a"), LocalNode(tmp_path / "b")) as (a, b):
         ladder, status = a.graph.use.diagnosing.ladder, a.graph.use.status
         ladder._networks = lambda: [ipaddress.ip_network("127.0.0.0/8")]
         a.graph.use.discovery.has_heard_itself = True
@@ -208,18 +211,11 @@ def test_deaf_to_peers_that_answer_is_degraded(tmp_path: Path) -> None:
         entry.status = "offline"
         a.run(ladder.step())
         assert status.degraded() == []
-    finally:
-        for node in made:
-            node.close()
 
 
 def test_a_peer_without_mdns_is_not_missed_there(tmp_path: Path) -> None:
     """`--no-mdns` there: it says so in its announcement, and silence by mDNS is neither degraded nor blocked."""
-    made = [LocalNode(tmp_path / "a"), LocalNode(tmp_path / "b", **{"mdns.enabled": False})]
-    try:
-        a, b = (node.start() for node in made)
-        offer = b.offer()
-        a.join(offer.url, offer.pin)
+    with paired(LocalNode(tmp_path / "a"), LocalNode(tmp_path / "b", **{"mdns.enabled": False})) as (a, _):
         a.graph.use.discovery.has_heard_itself = True
         diagnosing, status = a.graph.use.diagnosing, a.graph.use.status
         diagnosing.ladder._networks = lambda: [ipaddress.ip_network("127.0.0.0/8")]
@@ -232,27 +228,17 @@ def test_a_peer_without_mdns_is_not_missed_there(tmp_path: Path) -> None:
         for stage in ("multicast_out", "multicast_in"):
             assert (found[stage]["verdict"], "switched off there" in found[stage]["detail"]) == ("ok", True), found
         assert found["network"]["verdict"] == "ok"
-    finally:
-        for node in made:
-            node.close()
 
 
 def test_a_peer_on_this_machine_says_nothing_of_the_network(tmp_path: Path) -> None:
     """Multicast that only we answer is no failure because of a second node here; because of one elsewhere it is."""
-    made = [LocalNode(tmp_path / name) for name in ("a", "b")]
-    try:
-        a, b = (node.start() for node in made)
-        offer = b.offer()
-        a.join(offer.url, offer.pin)
+    with paired(LocalNode(tmp_path / "a"), LocalNode(tmp_path / "b")) as (a, _):
         for own, multicast, network in (("127.0.0.1", "ok", "none"), ("127.0.0.9", "failure", "ok")):
             a.graph.use.diagnosing._link = QuietLink(own)
             found = diagnose(a)
             verdicts = [found[stage]["verdict"] for stage in ("multicast_out", "multicast_in", "network")]
             assert verdicts == [multicast, multicast, network], own
             assert found["peer"]["verdict"] == "ok"
-    finally:
-        for node in made:
-            node.close()
 
 
 class QuietLink:

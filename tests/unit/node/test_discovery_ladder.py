@@ -1,24 +1,12 @@
 """Who is looked for, when and where: over the real graph, with a clock held by the test and nobody to be found."""
 
-from collections.abc import Sequence
-
 import pytest
 
-from meshnode.domain.peer import MeshNode
 from meshnode.node.discovery_ladder import FIRST_S, HOSTS_MAX, LATER_MAX_S, OTHERS_MAX, PEERS_MAX, STEP_S
 from meshnode.node.roster import Entry
 from tests.fakes.bare_node import BareNode
 
 Place = tuple[str, int]
-
-
-def put(core: BareNode, name: str, status: str = "offline", addresses: Sequence[str] = ("192.0.2.1",)) -> None:
-    """A paired peer."""
-    node = MeshNode(
-        id=name, name=name, hostname=addresses[0], port=6969, status=status,  # type: ignore[arg-type]
-        trust="paired", trust_level=1, public_key=bytes(32), created_at=core.clock.now(), addresses=tuple(addresses),
-    )  # fmt: skip
-    core.graph.roster.put(node, core.clock.monotonic())
 
 
 @pytest.fixture
@@ -63,7 +51,7 @@ async def test_many_missing_peers_are_looked_for_in_turn(core: BareNode, turns: 
     """A few in one go; nobody a second time before everybody had a turn."""
     names = [f"peer{number}" for number in range(3 * PEERS_MAX)]
     for name in names:
-        put(core, name)
+        core.put_peer(name, "offline")
     await steps(core, FIRST_S)
     assert turns == []
     await steps(core, 4 * STEP_S)
@@ -77,10 +65,10 @@ async def test_many_missing_peers_are_looked_for_in_turn(core: BareNode, turns: 
 async def test_who_went_missing_just_now_waits_behind_nobody(core: BareNode, turns: list[list[str]]) -> None:
     """However many are gone for good."""
     for number in range(10 * PEERS_MAX):
-        put(core, f"gone{number}")
+        core.put_peer(f"gone{number}", "offline")
     await steps(core, FIRST_S + 10 * STEP_S)  # everybody had a turn
     core.clock.advance(LATER_MAX_S)  # and is due again, for longer than who goes missing now
-    put(core, "new")
+    core.put_peer("new", "offline")
     turns.clear()
     await steps(core, FIRST_S + STEP_S)
     assert "new" not in turns[0]
@@ -90,7 +78,7 @@ async def test_who_went_missing_just_now_waits_behind_nobody(core: BareNode, tur
 async def test_everybodys_best_place_is_asked_before_anybodys_last(core: BareNode, asked: list[list[Place]]) -> None:
     """Of as many peers as are looked for in one go, each with more addresses than there is room for."""
     for number in range(PEERS_MAX):
-        put(core, f"peer{number}", addresses=[f"10.0.{number}.{n}" for n in range(1, 9)])
+        core.put_peer(f"peer{number}", "offline", addresses=[f"10.0.{number}.{n}" for n in range(1, 9)])
     await steps(core, FIRST_S + STEP_S)
     (places,) = asked
     assert len(places) == HOSTS_MAX
@@ -99,10 +87,10 @@ async def test_everybodys_best_place_is_asked_before_anybodys_last(core: BareNod
 
 async def test_every_peers_hosts_are_asked_in_turn(core: BareNode, asked: list[list[Place]]) -> None:
     """The missing one may be where any other was; those that are online where they were don't fill the list."""
-    put(core, "missing", addresses=["10.8.8.8"])
+    core.put_peer("missing", "offline", addresses=["10.8.8.8"])
     for number in range(2 * OTHERS_MAX):
-        put(core, f"online{number}", "online", [f"10.1.{number // 250}.{number % 250 + 1}"])
-    put(core, "far", "online", ["10.9.9.1", "10.9.9.9"])
+        core.put_peer(f"online{number}", "online", [f"10.1.{number // 250}.{number % 250 + 1}"])
+    core.put_peer("far", "online", ["10.9.9.1", "10.9.9.9"])
     await steps(core, 2 * LATER_MAX_S)
     assert len(asked) > 3
     assert all(("10.8.8.8", 6969) in places for places in asked)

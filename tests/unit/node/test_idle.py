@@ -8,7 +8,6 @@ import pytest
 from meshnode.daemon import keep_house
 from meshnode.domain.errors import MeshError
 from meshnode.domain.event import Event
-from meshnode.domain.peer import MeshNode
 from meshnode.node import discovery_ladder
 from meshnode.node.code_records import CodeRules
 from meshnode.node.tables import StoredAnswer
@@ -136,7 +135,7 @@ async def test_nobody_is_looked_for_until_there_is_a_peer(core: BareNode, monkey
     running = asyncio.create_task(ladder.run())
     await turn()
     assert steps == 1
-    peer = put_peer(core)
+    peer = core.put_peer().node.id
     core.use.confirmations.on_confirmed(peer)
     await turn()
     assert steps > 2
@@ -164,13 +163,3 @@ async def turn() -> None:
     """Let every task go on."""
     for _ in range(TURNS):
         await asyncio.sleep(0)
-
-
-def put_peer(core: BareNode) -> str:
-    """A paired peer."""
-    node = MeshNode(
-        id="peer", name="peer", hostname="192.0.2.1", port=6969, status="online", trust="paired", trust_level=1,
-        public_key=bytes(32), created_at=core.clock.now(),
-    )  # fmt: skip
-    core.graph.roster.put(node, core.clock.monotonic())
-    return node.id

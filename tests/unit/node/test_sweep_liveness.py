@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from meshnode.domain.peer import MeshNode
 from meshnode.node.roster import Entry
 from tests.fakes.bare_node import BareNode
 
@@ -38,11 +37,7 @@ class Sweep:
 
     def put(self, name: str, silent_s: float = 0.0) -> Entry:
         """A paired peer, judged at the next look."""
-        node = MeshNode(
-            id=name, name=name, hostname="192.0.2.1", port=6969, status="online", trust="paired", trust_level=1,
-            public_key=name.encode().ljust(32, b"."), created_at=self.core.clock.now(),
-        )  # fmt: skip
-        entry = self.core.graph.roster.put(node, self.core.clock.monotonic() - silent_s)
+        entry = self.core.put_peer(name, silent_s=silent_s)
         self.sweeper.watch(name)
         return entry
 
