@@ -36,9 +36,14 @@ class DiscoverPeers:
         if sighting.id == self._own_id:
             self.has_heard_itself = True
             return
-        if sighting.instance in self._sightings or len(self._sightings) < SIGHTINGS_MAX:
+        if sighting.instance in self._sightings or not self.is_full:
             self._sightings[sighting.instance] = sighting
         self.on_sighting(sighting)  # also when the list is full of forged ones: it may be a peer that moved
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nobody else is let into the list: a network of hundreds of nodes, or forged ones."""
+        return len(self._sightings) >= SIGHTINGS_MAX
 
     def gone(self, instance: str) -> None:
         """A goodbye, or its records ran out."""

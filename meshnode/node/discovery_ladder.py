@@ -10,9 +10,8 @@ import asyncio
 import heapq
 import logging
 import math
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
-from itertools import chain, islice, zip_longest
 from typing import Final, Literal
 
 import msgspec
@@ -24,22 +23,19 @@ from meshnode.node.discover_peers import DiscoverPeers
 from meshnode.node.ports import Clock, Entropy, PeerClient
 from meshnode.node.report_status import ReportStatus
 from meshnode.node.roster import Entry, Roster
+from meshnode.node.saved_hosts import Place, SavedHosts
 
 FIRST_S: Final = 10.0  # after it went out of reach; heartbeats and mDNS alone find most
 LATER_MAX_S: Final = 600.0
 STEP_S: Final = 5.0
 ASK_EVERY_S: Final = 15.0  # by multicast
-HOSTS_MAX: Final = 32  # asked in one go
 PEERS_MAX: Final = 16  # looked for in one go
-OTHERS_MAX: Final = 128  # peers whose hosts are asked too; the next ones at the next time
 AT_ONCE: Final = 8
-DEFAULT_PORT: Final = 6969
 GRACE_MIN_S: Final = 10.0  # mDNS takes a few seconds to show a peer that answers already
 GRACE_INTERVALS: Final = 4
 NO_MULTICAST: Final = "no_multicast"
 
 Stage = Literal["saved_addresses", "mdns", "unicast_probe", "typed_address"]
-Place = tuple[str, int]
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +85,7 @@ class DiscoveryLadder:
         self._networks = networks
         self._grace_s = max(GRACE_MIN_S, GRACE_INTERVALS * interval_s)
         self._searches: dict[str, _Search] = {}
-        self._others_from = 0  # of the roster
+        self._hosts = SavedHosts(roster)
         self._begun = asyncio.Event()  # there is a peer
         self._deaf_since: float | None = None
         self._has_degraded = False
@@ -146,13 +142,18 @@ class DiscoveryLadder:
 
     async def climb(self, missing: list[Entry]) -> None:
         """All rungs for these peers; what is found is tried at once."""
-        asked = self._saved_hosts(missing)
+        asked = self._hosts.pick(missing)
         who, _ = await asyncio.gather(self._ask(asked), self._ask_link())
         sighted = {sighting.id: sighting for sighting in self._discovery.list()}
+        in_turn = {entry.node.id for entry in missing}
+        for node_id, places in who.items():
+            entry_there = self._roster.get(node_id)
+            if node_id not in in_turn and entry_there is not None and _is_missing(entry_there):
+                self.on_found(node_id, places)  # the others who are missing don't wait for their turn
         for entry in missing:
             node_id, at = entry.node.id, self._clock.now()
             sighting = sighted.get(node_id)
-            places = tuple(place for place, answered in who.items() if answered == node_id)
+            places = who.get(node_id, ())
             seen = () if sighting is None else tuple((address, sighting.port) for address in sighting.addresses)
             if places or seen:
                 self.on_found(node_id, (*places, *seen))
@@ -186,23 +187,7 @@ class DiscoveryLadder:
             rungs.append(Rung("typed_address", "ask", detail, at))
         return tuple(rungs)
 
-    def _saved_hosts(self, missing: list[Entry]) -> list[Place]:
-        """Where any peer ever was: the missing ones' best places first, for nodes exchange addresses."""
-        taken = {(entry.hostname, entry.port) for entry in self._roster if entry.status == "online" and entry.is_peer}
-        start = self._others_from % len(self._roster)
-        self._others_from = start + OTHERS_MAX
-        others = islice(chain(self._roster, self._roster), start, start + min(OTHERS_MAX, len(self._roster)))
-        by_rank = chain.from_iterable(zip_longest(*map(_places, missing)))  # nobody's last before somebody's first
-        of_others = chain.from_iterable(_places(entry) for entry in others if entry.is_peer)
-        places: dict[Place, None] = {}
-        for place in chain(by_rank, of_others):
-            if place is not None and place not in taken:
-                places[place] = None
-                if len(places) == HOSTS_MAX:
-                    break
-        return list(places)
-
-    async def _ask(self, places: list[Place]) -> dict[Place, str]:
+    async def _ask(self, places: list[Place]) -> dict[str, tuple[Place, ...]]:
         """Who says to be where; unproven."""
         turns = asyncio.Semaphore(AT_ONCE)
 
@@ -214,7 +199,10 @@ class DiscoveryLadder:
                     return None
                 return place, answer.id
 
-        return dict(found for found in await asyncio.gather(*map(ask, places)) if found is not None)
+        found: dict[str, tuple[Place, ...]] = {}
+        for place, node_id in filter(None, await asyncio.gather(*map(ask, places))):
+            found[node_id] = (*found.get(node_id, ()), place)
+        return found
 
     async def _ask_link(self) -> None:
         now = self._clock.monotonic()
@@ -247,6 +235,8 @@ class DiscoveryLadder:
 
     def _why_deaf(self) -> str | None:
         """Peers answer from our own network and mDNS shows none; or not even our own announcement came back."""
+        if self._discovery.is_full:
+            return None  # somebody is heard, and a peer that is heard too may not be on the list
         seen = {sighting.id for sighting in self._discovery.list()}
         if any((entry := self._roster.get(node_id)) and _announces_itself(entry) for node_id in seen):
             return None
@@ -263,12 +253,6 @@ class DiscoveryLadder:
 
 def _is_missing(entry: Entry) -> bool:
     return entry.status != "online" and entry.status_reason not in ("left", "removed_us") and entry.is_peer
-
-
-def _places(entry: Entry) -> Iterator[Place]:
-    port = entry.announcement.port if entry.announcement else entry.port
-    for host in (entry.hostname, *entry.node.addresses):
-        yield from dict.fromkeys([(host, entry.port), (host, port), (host, DEFAULT_PORT)])
 
 
 def _announces_itself(entry: Entry) -> bool:

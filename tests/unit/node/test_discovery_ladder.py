@@ -1,12 +1,14 @@
 """Who is looked for, when and where: over the real graph, with a clock held by the test and nobody to be found."""
 
+import ipaddress
+
 import pytest
 
-from meshnode.node.discovery_ladder import FIRST_S, HOSTS_MAX, LATER_MAX_S, OTHERS_MAX, PEERS_MAX, STEP_S
+from meshnode.node.discover_peers import SIGHTINGS_MAX, Sighting
+from meshnode.node.discovery_ladder import FIRST_S, LATER_MAX_S, PEERS_MAX, STEP_S
 from meshnode.node.roster import Entry
+from meshnode.node.saved_hosts import HOSTS_MAX, Place, SavedHosts
 from tests.fakes.bare_node import BareNode
-
-Place = tuple[str, int]
 
 
 @pytest.fixture
@@ -20,24 +22,6 @@ def turns(core: BareNode, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
     monkeypatch.setattr(core.use.diagnosing.ladder, "climb", climb)
     return turns
-
-
-@pytest.fixture
-def asked(core: BareNode, monkeypatch: pytest.MonkeyPatch) -> list[list[Place]]:
-    """Which hosts were asked who they are, by climb; nobody answers."""
-    asked: list[list[Place]] = []
-    core.use.discovery.has_heard_itself = True
-
-    async def ask(places: list[Place]) -> dict[Place, str]:
-        asked.append(places)
-        return {}
-
-    async def ask_link() -> None:
-        """By multicast: nobody there either."""
-
-    monkeypatch.setattr(core.use.diagnosing.ladder, "_ask", ask)
-    monkeypatch.setattr(core.use.diagnosing.ladder, "ask_link", ask_link)
-    return asked
 
 
 async def steps(core: BareNode, seconds: float) -> None:
@@ -75,26 +59,57 @@ async def test_who_went_missing_just_now_waits_behind_nobody(core: BareNode, tur
     assert turns[-1][0] == "new"
 
 
-async def test_everybodys_best_place_is_asked_before_anybodys_last(core: BareNode, asked: list[list[Place]]) -> None:
+async def test_everybodys_best_place_is_asked_before_anybodys_last(core: BareNode) -> None:
     """Of as many peers as are looked for in one go, each with more addresses than there is room for."""
-    for number in range(PEERS_MAX):
-        core.put_peer(f"peer{number}", "offline", addresses=[f"10.0.{number}.{n}" for n in range(1, 9)])
-    await steps(core, FIRST_S + STEP_S)
-    (places,) = asked
+    missing = [
+        core.put_peer(f"peer{n}", "offline", [f"10.0.{n}.{host}" for host in range(1, 9)]) for n in range(PEERS_MAX)
+    ]
+    places = SavedHosts(core.graph.roster).pick(missing)
+    assert {(f"10.0.{n}.1", 6969) for n in range(PEERS_MAX)} <= set(places)
     assert len(places) == HOSTS_MAX
-    assert {(f"10.0.{number}.1", 6969) for number in range(PEERS_MAX)} <= set(places)
 
 
-async def test_every_peers_hosts_are_asked_in_turn(core: BareNode, asked: list[list[Place]]) -> None:
-    """The missing one may be where any other was; those that are online where they were don't fill the list."""
-    core.put_peer("missing", "offline", addresses=["10.8.8.8"])
-    for number in range(2 * OTHERS_MAX):
-        core.put_peer(f"online{number}", "online", [f"10.1.{number // 250}.{number % 250 + 1}"])
-    core.put_peer("far", "online", ["10.9.9.1", "10.9.9.9"])
-    await steps(core, 2 * LATER_MAX_S)
-    assert len(asked) > 3
-    assert all(("10.8.8.8", 6969) in places for places in asked)
-    assert any(("10.9.9.9", 6969) in places for places in asked[:3])
+@pytest.mark.parametrize("count", [2, 31, 32, 33, 64, 128, 129, 256, 300])
+@pytest.mark.parametrize("missing_count", [1, PEERS_MAX])
+async def test_every_peers_hosts_are_asked_in_turn(core: BareNode, count: int, missing_count: int) -> None:
+    """A missing one may be where any other was, but not where one is online now."""
+    missing = [core.put_peer(f"missing{n}", "offline", [f"10.8.{n}.1", f"10.8.{n}.2"]) for n in range(missing_count)]
+    for n in range(count):
+        core.put_peer(f"online{n}", "online", [f"10.{home}.{n // 250}.{n % 250}" for home in (1, 2, 3)])
+    hosts = SavedHosts(core.graph.roster)
+    picks = [hosts.pick(missing) for _ in range(4 * (count + missing_count) * 3 // HOSTS_MAX + 4)]
+    assert all(len(pick) <= HOSTS_MAX for pick in picks)
+    asked = {host for pick in picks for host, _ in pick}
+    peers = [entry for entry in core.graph.roster if entry.is_peer]
+    assert asked == {host for peer in peers for host in peer.node.addresses if not host.startswith("10.1.")}
+
+
+async def test_an_answer_of_somebody_elses_turn_is_used(core: BareNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A is looked for, and where it was is B, who is missing too; C, who says to be there as well, is not."""
+    ladder, found = core.use.diagnosing.ladder, []
+    a, _, _ = core.put_peer("a", "offline", ["10.0.0.1"]), core.put_peer("b", "stale"), core.put_peer("c")
+
+    async def ask(_: list[Place]) -> dict[str, tuple[Place, ...]]:
+        return {"b": (("10.0.0.1", 6969),), "c": (("10.0.0.1", 7000),), "unknown": (("10.0.0.1", 7001),)}
+
+    monkeypatch.setattr(ladder, "_ask", ask)
+    ladder.on_found = lambda node_id, places: found.append((node_id, places))
+    await ladder.climb([a])
+    assert found == [("b", (("10.0.0.1", 6969),))]
+    assert [rung.verdict for rung in ladder.records["a"]][-1] == "ask"
+    assert "b" not in ladder.records
+
+
+async def test_a_list_full_of_strangers_is_no_sign_that_multicast_is_blocked(core: BareNode) -> None:
+    """Whoever announces hundreds of nodes keeps the peers off the list; that is not taken for silence."""
+    ladder, discovery = core.use.diagnosing.ladder, core.use.discovery
+    ladder._networks = lambda: [ipaddress.ip_network("192.0.2.0/24")]
+    core.put_peer()
+    assert ladder._why_deaf() is not None
+    for n in range(SIGHTINGS_MAX):
+        name = f"stranger{n}"
+        discovery.seen(Sighting(instance=name, id=name, name=name, host="h", port=1, addresses=(), pairing_open=False))
+    assert ladder._why_deaf() is None
 
 
 async def test_an_old_doubt_about_multicast_does_not_outlive_the_sleep(core: BareNode) -> None:
