@@ -152,7 +152,8 @@ class SweepLiveness:
         try:
             while True:
                 wait = self.tick()
-                if self._roster.is_dirty and (self._flushing is None or self._flushing.done()):
+                is_flushing = self._flushing is not None and not self._flushing.done()
+                if (self._roster.is_dirty or self.is_failing) and not is_flushing:
                     self._flushing = asyncio.create_task(self._flush(), name="flush")
                 if self._due or self._roster.is_dirty or (self._flushing is not None and not self._flushing.done()):
                     await asyncio.sleep(wait)

@@ -121,6 +121,16 @@ async def test_the_housekeeping_sleeps_until_an_offer_opens(core: BareNode, monk
     running.cancel()
 
 
+async def test_beats_that_could_not_be_written_are_forgotten_with_their_peer(core: BareNode) -> None:
+    """The peer was removed before the next try: there is nothing left that fails."""
+    sweeper = core.graph.sweeper
+    sweeper.is_failing = True
+    running = asyncio.create_task(sweeper.run())
+    await turn()
+    assert not sweeper.is_failing
+    running.cancel()
+
+
 async def test_nobody_is_looked_for_until_there_is_a_peer(core: BareNode, monkeypatch: pytest.MonkeyPatch) -> None:
     """Multicast is heard: one step after the start, then none, until somebody pairs."""
     ladder, steps = core.use.diagnosing.ladder, 0
