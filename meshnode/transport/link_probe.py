@@ -24,6 +24,7 @@ ALL_SERVICES: Final = "_services._dns-sd._udp.local."  # everything that speaks 
 ROUTER_S: Final = 1.5
 HEARD_MAX: Final = 32
 _ARP_COMPLETE: Final = 0x2
+_IP_MULTICAST_ALL: Final = 49  # Linux, ip(7); the socket module has no name for it
 
 
 class _Ears(asyncio.DatagramProtocol):
@@ -148,6 +149,9 @@ def _socket(address: str, port: int) -> socket.socket:
 def _group_socket(own: Sequence[str]) -> socket.socket:
     """Bound to the group itself, so that it hears what was sent to all and nothing that was sent to us alone."""
     sock = _socket(GROUP, PORT)
+    if sys.platform == "linux":  # it would hear what others here joined the group for, on containers' interfaces too
+        with suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_IP, _IP_MULTICAST_ALL, 0)
     joined = 0
     last: OSError | None = None
     for address in own:

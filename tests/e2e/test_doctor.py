@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -28,6 +29,24 @@ table bridge filter {
     udp dport 5353 drop
   }
 }
+"""
+A_CONTAINERS_INTERFACE = """\
+link add docker0 type veth peer name container
+link set container up
+link set docker0 up
+address add 172.17.0.1/16 dev docker0
+"""
+TALK_THERE = """\
+import socket, struct, time
+sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+group, there = socket.inet_aton("224.0.0.251"), socket.inet_aton("172.17.0.1")
+sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group + there)
+sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, there)
+sock.bind(("172.17.0.1", 0))
+while True:
+    sock.sendto(bytes(12), ("224.0.0.251", 5353))
+    print("sent", flush=True)
+    time.sleep(0.05)
 """
 OPEN_MDNS = "sudo nft insert rule inet filter input udp dport 5353 accept"
 
@@ -106,6 +125,20 @@ def test_multicast_that_the_network_drops_is_named_and_degrades(lab: Lab, hosts:
     lab.heal()
     eventually(lambda: not degraded(), "no_multicast is told for ever", timeout_s=25)
     assert diagnose(a)["well"]
+
+
+def test_what_runs_beside_us_on_an_interface_left_out_is_nobody(lab: Lab, hosts: Hosts) -> None:
+    """An Avahi here announces itself on the containers' interface too: that is not the network letting mDNS through."""
+    lab.nft(DROP_MDNS_ON_THE_SWITCH)
+    a, _ = paired(hosts)
+    lab.run("a", "ip", "-batch", "-", input=A_CONTAINERS_INTERFACE)
+    talking = lab.popen("a", sys.executable, "-c", TALK_THERE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert talking.stdout is not None
+        assert talking.stdout.readline() == "sent\n"
+        assert diagnose(a)["multicast_in"]["cause"] == "multicast_blocked"
+    finally:
+        talking.kill()
 
 
 def test_a_peer_without_mdns_is_no_fault_of_the_network(lab: Lab, hosts: Hosts) -> None:
