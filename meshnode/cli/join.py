@@ -32,9 +32,11 @@ NAMED_MAX: Final = 5
 @with_daemon
 def join(daemon: ControlClient, words: tuple[str, ...], pin: str | None, as_json: bool) -> None:
     """Join a node that shows a PIN: by its invite's URL, its address, or picked from what is in sight."""
-    where = " ".join(words) or None
+    where = " ".join(words) if words else None
     if where is not None and _is_pin(where):  # as it is read from the screen, `123 456` too; no host has such a name
-        where, pin = None, pin or where
+        if pin is not None:
+            raise click.UsageError(f"{where} is a PIN, and --pin gives another: leave one out.")
+        where, pin = None, where
     if where is not None:  # mistyped addresses are told before anybody is asked for a PIN
         parse_invite(where) if "://" in where else parse_host_port(where)
     if pin == "-":

@@ -77,6 +77,10 @@ def test_a_pin_alone_is_enough(hosts: Hosts) -> None:
         wrong = f"{(int(pin) + 1) % 10**6:06}"
         refused = joiner.run("join", wrong)
         assert (refused.returncode, "[bad_pin]" in refused.stderr) == (77, True), refused.stderr
+        twice = joiner.run("join", pin, "--pin", wrong)
+        assert (twice.returncode, "leave one out" in twice.stderr) == (2, True), twice.stderr
+        nowhere = joiner.run("join", "", "--pin", pin)  # `join "$HOST"` of an empty HOST is not "whoever is in sight"
+        assert (nowhere.returncode, "must look like HOST" in nowhere.stderr) == (2, True), nowhere.stderr
         joined = joiner.run("join", *((pin[:3], pin[3:]) if how == "blank" else (pin,)))
         assert joined.returncode == 0, joined.stderr
         assert "Joined host-a at 10.77.0.1:6969." in joined.stderr
@@ -112,6 +116,8 @@ def test_nobody_waiting_is_said_after_a_patient_look(hosts: Hosts) -> None:
 
 def test_a_killed_node_grows_stale_then_offline_and_comes_back(hosts: Hosts) -> None:
     """Silence is judged in two steps; after a restart it is online again without a new pairing."""
+    for host in ("a", "b"):
+        hosts[host].environment["MESHNODE_HEARTBEAT__INTERVAL_S"] = "2"  # stale for long enough to be looked at
     a, b = hosts["a"].start(), hosts["b"].start()
     a.pair_with(b)
     assert b.stop(signal.SIGKILL) == -signal.SIGKILL
