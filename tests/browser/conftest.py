@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import async_playwright
+from playwright.async_api import async_playwright, expect
 
 from tests.browser.chromium import Browsers, missing
 from tests.browser.pages import Pages
+from tests.browser.steps import SOON_MS
 from tests.e2e.lab import Lab
 from tests.e2e.machine import Machine
 
@@ -36,6 +37,7 @@ def network() -> Iterator[Lab]:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browsers(network: Lab, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browsers]:
     """Chromium on every host, started when first used."""
+    expect.set_options(timeout=SOON_MS)
     async with async_playwright() as playwright:
         running = Browsers(playwright, network, tmp_path_factory.mktemp("chromium"))
         yield running

@@ -9,6 +9,7 @@ from playwright.async_api import Browser, BrowserContext, Error, Page
 from tests.browser.chromium import Browsers, device
 from tests.browser.guard import TELL_VIOLATIONS, Guard
 from tests.browser.owner import call
+from tests.browser.steps import SOON_MS
 from tests.e2e.machine import Machine
 
 
@@ -25,7 +26,7 @@ class Pages:
         browser = browser or await self.browsers.on(host)
         made = {**device(self.browsers.playwright, kind), "ignore_https_errors": True, "reduced_motion": "reduce"}
         context = await browser.new_context(**{**made, **options})
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(SOON_MS)
         self._contexts.append(context)
         return await self.another(context)
 

@@ -29,6 +29,13 @@ def read_qr(png: bytes) -> str:
     return str(code.text)
 
 
+async def scan(page: Page) -> str:
+    """What a camera reads off the page once its QR code is drawn, which is after its PIN."""
+    qr = content(page).get_by_role("img", name=re.compile("QR"))
+    await qr.evaluate("image => image.decode()")
+    return read_qr(await page.screenshot())
+
+
 def wrong(pin: str, by: int = 1) -> str:
     """Another PIN."""
     return f"{(int(pin) + by) % 1_000_000:06d}"
@@ -70,9 +77,10 @@ async def enter_pin(phone: Page, pin: str) -> None:
 
 
 async def pair_phone(phone: Page, pin: str, node: str = "kitchen") -> None:
-    """Pair, and see the mesh."""
+    """Pair, and see the mesh, live: who leaves while the socket connects finds a warning in the console."""
     await enter_pin(phone, pin)
     await expect(phone.get_by_role("heading", name=f"Connected to {node}")).to_be_visible()
+    await expect(phone.get_by_text("Live", exact=True)).to_be_visible()
 
 
 def dialog(page: Page) -> Locator:

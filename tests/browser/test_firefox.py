@@ -12,7 +12,7 @@ from tests.browser import firefox
 from tests.browser.firefox import Firefox
 from tests.browser.steps import read_qr
 from tests.e2e.lab import Lab
-from tests.e2e.machine import Machine
+from tests.e2e.machine import Machine, eventually
 
 
 @pytest.mark.timeout(120)
@@ -33,10 +33,12 @@ def test_in_firefox(network: Lab, machines: Callable[..., Machine], tmp_path: Pa
         desk.click("button", "Phone")
         pin = desk.wait_for(r"\b(\d{3}) (\d{3})\b")
         desk.find("img", "QR code")
+        desk.run("document.querySelector('main img').decode().then(() => '')")
         url = read_qr(desk.screenshot())
         hand.goto(url)
         desk.wait_for("is entering the PIN")
         hand.find("input", "PIN")
+        eventually(lambda: hand.run("document.activeElement.id") == "pin", "the field has not the focus")
         hand.type(pin[1] + pin[2] + "\ue007")
         hand.wait_for("Connected to kitchen")
         desk.wait_for("is paired")

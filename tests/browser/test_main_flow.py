@@ -21,8 +21,8 @@ from tests.browser.steps import (
     pair_phone,
     phone_offer,
     pin_field,
-    read_qr,
     rows,
+    scan,
     seen,
     shown_pin,
     tab_to,
@@ -53,7 +53,7 @@ async def test_a_phone_scans_the_dashboard_and_both_see_each_other(pages: Pages,
         assert min(box["x"], box["y"]) >= 0
         assert (box["x"] + box["width"] <= 1280, box["y"] + box["height"] <= 800) == (True, True), box
     await expect(content(dashboard).get_by_text(re.compile(r"\b(10:00|9:5\d)\b")).first).to_be_visible()
-    url = read_qr(await dashboard.screenshot())
+    url = await scan(dashboard)
     assert re.fullmatch(r"https://10\.77\.0\.1:6969/p#[\w-]{22}\.[\w-]{22}\.[A-Z0-9]{8}", url), url
 
     phone = await pages.phone(url)
@@ -84,11 +84,11 @@ async def test_past_the_warning_of_a_real_browser(pages: Pages, node: Machine) -
     await expect(phone).to_have_title(re.compile("privacy", re.IGNORECASE))
     await phone.keyboard.type("thisisunsafe")
     await pair_phone(phone, offer["pin"])
-    await expect(phone.get_by_text("Live", exact=True)).to_be_visible()
     assert await phone.evaluate("isSecureContext")
     assert [row[:2] for row in stored(node)] == [("kitchen", "self"), ("Pixel 7", "paired")]
     await phone.reload()
     await expect(phone.get_by_role("heading", name="Connected to kitchen")).to_be_visible()
+    await expect(phone.get_by_text("Live", exact=True)).to_be_visible()
 
 
 @needs_tmux
@@ -111,7 +111,7 @@ async def test_another_computer_joins_from_the_dashboard(
     dashboard = await pages.dashboard(node)
     await choose(dashboard, "Another computer")
     pin = await shown_pin(dashboard)
-    url = read_qr(await dashboard.screenshot())
+    url = await scan(dashboard)
     await expect(content(dashboard).get_by_text(url).first).to_be_visible()
     other = machines("other", "attic").start()
     other.ask("join", url, "--pin", pin)
@@ -131,7 +131,7 @@ async def test_with_the_keyboard_alone(pages: Pages, node: Machine) -> None:
     await tab_to(dashboard, "Phone")
     await dashboard.keyboard.press("Enter")
     pin = await shown_pin(dashboard)
-    phone = await pages.phone(read_qr(await dashboard.screenshot()), "desktop")
+    phone = await pages.phone(await scan(dashboard), "desktop")
     await expect(pin_field(phone)).to_be_focused()
     await phone.keyboard.type(pin)
     await phone.keyboard.press("Enter")

@@ -56,6 +56,7 @@ async def test_a_pin_makes_the_phone_a_node(pages: Pages, node: Machine, network
     assert offer["pin"] not in json.dumps(kept)
     await phone.reload()
     await expect(phone.get_by_role("heading", name="Connected to kitchen")).to_be_visible()
+    await expect(phone.get_by_text("Live", exact=True)).to_be_visible()
     assert [one["id"] for one in phones(node)] == [row["id"]]
     assert node.rows("id, name, trust, is_current") == sorted(
         [(node.id, "kitchen", "self", 1), (row["id"], "Mina’s Pixel", "paired", 0)]

@@ -10,7 +10,7 @@ from playwright.async_api import expect
 from tests.browser.guard import REFUSED, UNREACHED, axe
 from tests.browser.pages import Pages
 from tests.browser.phone_steps import kept, paired, shows
-from tests.browser.steps import pair_phone, phone_offer
+from tests.browser.steps import AT_ONCE_MS, SOON_MS, enter_pin, pair_phone, phone_offer
 from tests.e2e.machine import Machine
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -27,14 +27,14 @@ async def test_the_mesh_is_told_in_words_and_live(pages: Pages, node: Machine) -
     await expect(rows.nth(1)).to_contain_text("this device")
     second = await paired(pages, node, "small phone", name="New phone")
     newcomer = rows.filter(has_text="New phone")
-    await expect(newcomer).to_contain_text("Online", timeout=1_000)
+    await expect(newcomer).to_contain_text("Online", timeout=AT_ONCE_MS)
     await second.get_by_role("button", name="Rename").click()
     await second.get_by_label("Name of this device").fill("Renamed")
     await second.keyboard.press("Enter")
-    await expect(rows.filter(has_text="Renamed")).to_be_visible(timeout=1_000)
+    await expect(rows.filter(has_text="Renamed")).to_be_visible(timeout=AT_ONCE_MS)
     (row,) = [one for one in node.nodes().values() if one["name"] == "Renamed"]
     assert node.run("node", "revoke", row["id"], "--yes").returncode == 0
-    await expect(rows).to_have_count(2, timeout=1_000)
+    await expect(rows).to_have_count(2, timeout=AT_ONCE_MS)
 
 
 async def test_what_is_shown_while_nobody_answers_is_marked_as_old(pages: Pages, node: Machine) -> None:
@@ -152,7 +152,7 @@ async def test_without_a_socket_the_page_asks_every_few_seconds(pages: Pages, no
     await phone.route_web_socket("**/ws", lambda socket: socket.close())
     offer = phone_offer(node)
     await phone.goto(offer["url"])
-    await pair_phone(phone, offer["pin"])
+    await enter_pin(phone, offer["pin"])
     await expect(phone.get_by_text("Updated every five seconds")).to_be_visible()
     await paired(pages, node, name="Newcomer")
-    await expect(phone.get_by_role("listitem").filter(has_text="Newcomer")).to_be_visible()
+    await expect(phone.get_by_role("listitem").filter(has_text="Newcomer")).to_be_visible(timeout=2 * SOON_MS)

@@ -25,7 +25,7 @@ async def test_a_request_is_approved_from_the_dashboard(pages: Pages, node: Mach
         await go(dashboard, "Requests")
         for fact in ("Mina’s iPhone", "iPhone or iPad", network.address("phone"), app.code):
             await expect(content(dashboard)).to_contain_text(fact)
-        assert await dashboard.title() == "(1) Requests · kitchen · meshnode"
+        await expect(dashboard).to_have_title("(1) Requests · kitchen · meshnode")
         await content(dashboard).get_by_role("button", name=f"Approve Mina’s iPhone, code {app.code}").click()
         assert app.token()
         await go(dashboard, "Nodes")

@@ -119,8 +119,9 @@ def test_the_watchdog_kills_a_hung_node(hosts: Hosts) -> None:
     """Stopped in its tracks it is killed and started anew, without anybody's help, and is paired as before."""
     a, b = hosts
     try:
-        a.succeed(f"mkdir -p /run/systemd/system/meshnode.service.d && printf '[Service]\\nWatchdogSec={WATCHED_S}\\n'"
-                  " > /run/systemd/system/meshnode.service.d/test.conf && systemctl daemon-reload")  # fmt: skip
+        a.succeed(f"mkdir -p /run/systemd/system/meshnode.service.d && printf '[Service]\\nWatchdogSec={WATCHED_S}\\n"
+                  "RestartSec=10\\n' > /run/systemd/system/meshnode.service.d/test.conf"
+                  " && systemctl daemon-reload")  # fmt: skip
         a.succeed("systemctl restart meshnode")
         see_each_other(hosts)
         pid = a.property("MainPID")

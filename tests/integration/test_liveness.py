@@ -54,6 +54,12 @@ def pair(host: Asked, joiner: Asked) -> None:
         wait_for("a peer online", lambda at=at, of=of: at.is_online(of.id))  # type: ignore[misc]
 
 
+def hear_afresh(at: Asked, of: str) -> None:
+    """Wait for a heartbeat: silence is counted from here."""
+    before = at.shown(of)["last_seen"]
+    wait_for("a fresh heartbeat", lambda: at.shown(of)["last_seen"] != before)
+
+
 def pause(node: Node) -> None:
     """SIGSTOP."""
     assert node.process is not None
@@ -88,8 +94,9 @@ def test_kill_9_is_seen_as_stale_then_offline_and_the_return_at_once(two: tuple[
     """Within the bounds of the table; who comes back finds the other online, and is found."""
     a, b = two
     b_id, a_id = b.id, a.id
-    b.kill()
+    hear_afresh(a, b_id)
     since = time.monotonic()
+    b.kill()
     seen_within(a, b_id, ("stale", "silent"), since, 1.5 * I_S, 2.5 * I_S)
     seen_within(a, b_id, ("offline", "silent"), since, 5 * I_S, 6 * I_S)
     b.start()
@@ -115,6 +122,7 @@ def test_a_stopped_process_is_offline_and_itself_blames_nobody_when_it_wakes(two
     """SIGSTOP for ten intervals: the other side sees a crash, and the waking at once; the sleeper sees no change."""
     a, b = two
     a_id, b_id = a.id, b.id
+    hear_afresh(a, b_id)
     pause(b)
     since = time.monotonic()
     seen_within(a, b_id, ("stale", "silent"), since, 1.5 * I_S, 2.5 * I_S)
@@ -132,8 +140,7 @@ def test_who_died_while_we_were_stopped_is_seen_within_the_bounds_from_our_wakin
     """Not at once, as what we missed proves nothing; and no later than if it had died at our waking."""
     a, b = two
     a_id = a.id
-    heard = b.shown(a_id)["last_seen"]
-    wait_for("a fresh heartbeat: what was silent before counts", lambda: b.shown(a_id)["last_seen"] != heard)
+    hear_afresh(b, a_id)
     pause(b)
     a.kill()
     since = time.monotonic()
@@ -152,9 +159,9 @@ def test_three_that_die_at_once_are_stale_one_interval_later(nodes: Nodes) -> No
     for other in others:
         pair(a, other)
         ids.append(other.id)
+    since = time.monotonic()
     for other in others:
         other.kill()
-    since = time.monotonic()
     for node_id in ids:
         seen_within(a, node_id, ("stale", "silent"), since, 2.5 * I_S, 3.5 * I_S)
     for node_id in ids:
@@ -189,8 +196,9 @@ def test_a_stepped_wall_clock_changes_nothing_about_liveness(
     a.clock.step_wall(step_s)
     for at, of in ((a, b), (b, a)):
         holds("stepped", at, of.id, ("online", None), 4 * I_S)
-    b.close()
+    hear_afresh(a, b_id)
     since = time.monotonic()
+    b.close()
     a.clock.step_wall(-step_s)
     seen_within(a, b_id, ("stale", "silent"), since, I_S, 2.5 * I_S)
     a.clock.step_wall(step_s)

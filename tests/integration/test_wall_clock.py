@@ -13,7 +13,7 @@ import pytest
 from meshnode.domain.errors import MeshError
 from meshnode.domain.timestamps import parse_time
 from tests.fakes.nodes import Node, Nodes, wait_for
-from tests.integration.test_liveness import DAY_S, I_S, holds, pair, seen_within
+from tests.integration.test_liveness import DAY_S, I_S, hear_afresh, holds, pair, seen_within
 
 PLACES = ("/usr/lib/*/faketime/libfaketime.so.1", "/usr/lib*/faketime/libfaketime.so.1")
 
@@ -65,8 +65,9 @@ def test_a_wall_clock_stepped_by_a_day_changes_nothing_about_liveness(
     wait_for("the step to be seen", lambda: abs(ahead_s(node, peer_id) - step_s) < 5)
     for at, of in ((node, peer_id), (peer, node.id)):
         holds("stepped", at, of, ("online", None), 4 * I_S)
-    peer.kill()
+    hear_afresh(node, peer_id)
     since = time.monotonic()
+    peer.kill()
     seen_within(node, peer_id, ("stale", "silent"), since, 1.5 * I_S, 2.5 * I_S)
     set_ahead(0)
     seen_within(node, peer_id, ("offline", "silent"), since, 5 * I_S, 6 * I_S)

@@ -165,16 +165,16 @@ async def until(what: str, look: Any) -> None:
 
 async def test_a_stranger_must_call_soon_and_may_not_stay() -> None:
     """Without a first call: closed after the first limit; with one: after the second. A ping is no call."""
-    host = Host(first_message_s=0.3, anonymous_s=0.6)
+    host = Host(first_message_s=1.0, anonymous_s=3.0)
     async with serving(host) as connect:
         started = time.monotonic()
         silent, speaking, known = await connect(is_phone=False), await connect(is_phone=False), await connect()
         await silent.ping()
         assert (await ask(speaking, "nope"))["error"]["code"] == -32601
         assert (await end_of(silent))[0] == 4408
-        assert time.monotonic() - started < 0.55
+        assert time.monotonic() - started < 2.5
         assert (await end_of(speaking))[0] == 4408
-        assert time.monotonic() - started >= 0.6
+        assert time.monotonic() - started >= 3.0
         assert (await ask(known, "nope"))["error"]["code"] == -32601
 
 
