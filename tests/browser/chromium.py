@@ -13,6 +13,8 @@ from playwright.async_api import Browser, Playwright
 from tests.e2e.lab import Lab, refusal
 
 PROGRAM = "chromium"
+# Told page by page to accept a certificate, it asks 32 times at worst and then gives up (ERR_TOO_MANY_RETRIES).
+TRUSTING = "--ignore-certificate-errors"
 # Root has no sandbox; the fake camera shows what a file holds, and nobody is asked whether it may.
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")
 CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
@@ -48,11 +50,11 @@ class Browsers:
     async def on(self, host: str) -> Browser:
         """The browser of a host, shared by all tests: each makes a context of its own."""
         if host not in self._running:
-            self._running[host] = await self.launch(host)
+            self._running[host] = await self.launch(host, TRUSTING)
         return self._running[host]
 
     async def launch(self, host: str, *arguments: str) -> Browser:
-        """One more browser on a host; the caller closes it."""
+        """One more browser on a host, which warns about certificates unless it is TRUSTING; the caller closes it."""
         home = self._folder / f"home-{host}"
         home.mkdir(parents=True, exist_ok=True)
         start = self._folder / f"chromium-{host}"
@@ -67,7 +69,7 @@ class Browsers:
 
     async def camera(self, host: str, video: Path) -> Browser:
         """A browser whose camera shows a Y4M file; the caller closes it."""
-        return await self.launch(host, *CAMERA, f"--use-file-for-fake-video-capture={video}")
+        return await self.launch(host, TRUSTING, *CAMERA, f"--use-file-for-fake-video-capture={video}")
 
     async def close(self) -> None:
         for browser in self._running.values():

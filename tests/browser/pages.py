@@ -22,9 +22,9 @@ class Pages:
         self._guards: list[Guard] = []
 
     async def blank(self, host: str, kind: str, *, browser: Browser | None = None, **options: Any) -> Page:
-        """An empty page; certificates are accepted unless `ignore_https_errors` says otherwise."""
+        """An empty page; certificates are accepted, unless `browser` is one that is not TRUSTING."""
         browser = browser or await self.browsers.on(host)
-        made = {**device(self.browsers.playwright, kind), "ignore_https_errors": True, "reduced_motion": "reduce"}
+        made = {**device(self.browsers.playwright, kind), "reduced_motion": "reduce"}
         context = await browser.new_context(**{**made, **options})
         context.set_default_timeout(SOON_MS)
         self._contexts.append(context)

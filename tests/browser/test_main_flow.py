@@ -78,7 +78,7 @@ async def test_a_phone_scans_the_dashboard_and_both_see_each_other(pages: Pages,
 async def test_past_the_warning_of_a_real_browser(pages: Pages, node: Machine) -> None:
     """Nothing is trusted beforehand: the person clicks through, and page, socket and cookie work."""
     offer = phone_offer(node)
-    phone = await pages.blank("phone", "phone", ignore_https_errors=False)
+    phone = await pages.blank("phone", "phone", browser=await pages.browsers.launch("phone"))
     with pytest.raises(Error, match="ERR_CERT_AUTHORITY_INVALID"):
         await phone.goto(offer["url"])
     await expect(phone).to_have_title(re.compile("privacy", re.IGNORECASE))
@@ -89,6 +89,7 @@ async def test_past_the_warning_of_a_real_browser(pages: Pages, node: Machine) -
     await phone.reload()
     await expect(phone.get_by_role("heading", name="Connected to kitchen")).to_be_visible()
     await expect(phone.get_by_text("Live", exact=True)).to_be_visible()
+    await phone.context.browser.close()  # type: ignore[union-attr]
 
 
 @needs_tmux
