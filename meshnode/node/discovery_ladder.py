@@ -146,17 +146,16 @@ class DiscoveryLadder:
         who, _ = await asyncio.gather(self._ask(asked), self._ask_link())
         sighted = {sighting.id: sighting for sighting in self._discovery.list()}
         in_turn = {entry.node.id for entry in missing}
-        for node_id, places in who.items():
-            entry_there = self._roster.get(node_id)
-            if node_id not in in_turn and entry_there is not None and _is_missing(entry_there):
-                self.on_found(node_id, places)  # the others who are missing don't wait for their turn
-        for entry in missing:
+        found = [entry for entry in map(self._roster.get, who) if entry is not None and _is_missing(entry)]
+        for entry in (*missing, *(entry for entry in found if entry.node.id not in in_turn)):
             node_id, at = entry.node.id, self._clock.now()
             sighting = sighted.get(node_id)
             places = who.get(node_id, ())
             seen = () if sighting is None else tuple((address, sighting.port) for address in sighting.addresses)
             if places or seen:
                 self.on_found(node_id, (*places, *seen))
+            if node_id not in in_turn:
+                continue  # found beside: there is nothing to tell of a climb
             self.records[node_id] = self._rungs(
                 entry, at, None if sighting is None else (sighting.host, sighting.port), asked, places
             )

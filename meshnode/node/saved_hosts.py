@@ -25,10 +25,11 @@ class SavedHosts:
 
     def pick(self, missing: list[Entry]) -> list[Place]:
         """Where the missing ones were, best places first, then where any peer was; not where one is online."""
-        taken = {(entry.hostname, entry.port) for entry in self._roster if entry.status == "online" and entry.is_peer}
+        peers = [entry for entry in self._roster if entry.is_peer]
+        taken = {(entry.hostname, entry.port) for entry in peers if entry.status == "online"}
         theirs = dict.fromkeys(chain.from_iterable(zip_longest(*map(_places, missing))))
         places = dict.fromkeys(islice((place for place in theirs if place and place not in taken), THEIRS_MAX))
-        peers_left = min(PEERS_MAX, len(self._roster))
+        peers_left = min(PEERS_MAX, len(peers))
         while len(places) < HOSTS_MAX and peers_left:
             place = next(self._in_turn)
             if place is None:
@@ -47,7 +48,7 @@ class SavedHosts:
                 entry = self._roster.get(node_id)
                 if entry is not None and entry.is_peer:
                     yield from _places(entry)
-                yield None
+                    yield None
 
 
 def _places(entry: Entry) -> Iterator[Place]:

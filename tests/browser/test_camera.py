@@ -64,5 +64,5 @@ async def test_another_code_is_told_and_the_looking_goes_on(
     assert await page.evaluate(live) == "live"
     await dialog(page).get_by_role("button", name="Cancel").click()
     await expect(dialog(page)).to_be_hidden()
-    await page.wait_for_function("window.seen.getTracks().every(track => track.readyState === 'ended')")
+    await page.wait_for_function("window.seen.getTracks().map(track => track.readyState).join() === 'ended'")
     await page.context.browser.close()  # type: ignore[union-attr]

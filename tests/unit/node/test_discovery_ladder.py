@@ -1,5 +1,6 @@
 """Who is looked for, when and where: over the real graph, with a clock held by the test and nobody to be found."""
 
+import dataclasses
 import ipaddress
 
 import pytest
@@ -7,7 +8,8 @@ import pytest
 from meshnode.node.discover_peers import SIGHTINGS_MAX, Sighting
 from meshnode.node.discovery_ladder import FIRST_S, LATER_MAX_S, PEERS_MAX, STEP_S
 from meshnode.node.roster import Entry
-from meshnode.node.saved_hosts import HOSTS_MAX, Place, SavedHosts
+from meshnode.node.saved_hosts import HOSTS_MAX, THEIRS_MAX, Place, SavedHosts
+from meshnode.node.saved_hosts import PEERS_MAX as PEERS_AT_ONCE
 from tests.fakes.bare_node import BareNode
 
 
@@ -59,6 +61,10 @@ async def test_who_went_missing_just_now_waits_behind_nobody(core: BareNode, tur
     assert turns[-1][0] == "new"
 
 
+def hosts_of_peers(core: BareNode) -> set[str]:
+    return {host for entry in core.graph.roster if entry.is_peer for host in entry.node.addresses}
+
+
 async def test_everybodys_best_place_is_asked_before_anybodys_last(core: BareNode) -> None:
     """Of as many peers as are looked for in one go, each with more addresses than there is room for."""
     missing = [
@@ -77,25 +83,51 @@ async def test_every_peers_hosts_are_asked_in_turn(core: BareNode, count: int, m
     for n in range(count):
         core.put_peer(f"online{n}", "online", [f"10.{home}.{n // 250}.{n % 250}" for home in (1, 2, 3)])
     hosts = SavedHosts(core.graph.roster)
-    picks = [hosts.pick(missing) for _ in range(4 * (count + missing_count) * 3 // HOSTS_MAX + 4)]
+    everywhere = {host for host in hosts_of_peers(core) if not host.startswith("10.1.")}
+    picks = [hosts.pick(missing) for _ in range(2 + len(everywhere) // (HOSTS_MAX - THEIRS_MAX))]
     assert all(len(pick) <= HOSTS_MAX for pick in picks)
-    asked = {host for pick in picks for host, _ in pick}
-    peers = [entry for entry in core.graph.roster if entry.is_peer]
-    assert asked == {host for peer in peers for host in peer.node.addresses if not host.startswith("10.1.")}
+    assert all((entry.hostname, 6969) in pick for pick in picks for entry in missing)
+    assert {host for pick in picks for host, _ in pick} == everywhere
+
+
+async def test_who_is_no_peer_any_more_takes_nobodys_turn(core: BareNode) -> None:
+    """Neither who was removed since the last time, nor who was revoked, nor phones."""
+    gone = [core.put_peer(f"gone{n}") for n in range(2 * PEERS_AT_ONCE)]
+    missing = core.put_peer("missing", "offline")
+    core.put_peer("far", "offline", ["10.9.9.1", "10.9.9.2"])
+    hosts = SavedHosts(core.graph.roster)
+    hosts.pick([missing])
+    for entry in gone[::2]:
+        core.graph.roster.remove(entry.node.id)
+    for entry in gone[1::2]:
+        core.graph.roster.put(dataclasses.replace(entry.node, public_key=None), core.clock.monotonic())
+    assert ("10.9.9.2", 6969) in hosts.pick([missing])
 
 
 async def test_an_answer_of_somebody_elses_turn_is_used(core: BareNode, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A is looked for, and where it was is B, who is missing too; C, who says to be there as well, is not."""
+    """A is looked for, and where it was is B, who is missing too; C, who says to be there as well, is not.
+
+    B is in sight elsewhere, too: what was known of it is not forgotten for an answer.
+    """
     ladder, found = core.use.diagnosing.ladder, []
     a, _, _ = core.put_peer("a", "offline", ["10.0.0.1"]), core.put_peer("b", "stale"), core.put_peer("c")
 
     async def ask(_: list[Place]) -> dict[str, tuple[Place, ...]]:
         return {"b": (("10.0.0.1", 6969),), "c": (("10.0.0.1", 7000),), "unknown": (("10.0.0.1", 7001),)}
 
+    sighting = Sighting(
+        instance="b", id="b", name="b", host="h", port=7002, addresses=("10.0.0.2",), pairing_open=False
+    )
+    core.use.discovery.seen(sighting)
+
+    async def ask_link() -> None:
+        """Nobody."""
+
     monkeypatch.setattr(ladder, "_ask", ask)
+    monkeypatch.setattr(ladder, "ask_link", ask_link)
     ladder.on_found = lambda node_id, places: found.append((node_id, places))
     await ladder.climb([a])
-    assert found == [("b", (("10.0.0.1", 6969),))]
+    assert found == [("b", (("10.0.0.1", 6969), ("10.0.0.2", 7002)))]
     assert [rung.verdict for rung in ladder.records["a"]][-1] == "ask"
     assert "b" not in ladder.records
 
