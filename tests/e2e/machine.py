@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from tests.e2e.lab import Lab
+from tests.fakes.nodes import START_S
 
 T = TypeVar("T")
 LOOPBACK = ("--listen", "127.0.0.1:0", "--control-port", "0", "--no-mdns")
@@ -111,7 +112,7 @@ class Machine:
             assert running.poll() is None, f"ended with {running.returncode}: {self.log.read_text()[logged:]}"
             return " listens on " in self.log.read_text()[logged:]
 
-        eventually(is_listening, "the node did not start")
+        eventually(is_listening, "the node did not start", START_S)
         return self
 
     def stop(self, number: int = signal.SIGTERM) -> int:
