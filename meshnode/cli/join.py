@@ -35,7 +35,7 @@ def join(daemon: ControlClient, words: tuple[str, ...], pin: str | None, as_json
     where = " ".join(words) if words else None
     if where is not None and _is_pin(where):  # as it is read from the screen, `123 456` too; no host has such a name
         if pin is not None:
-            raise click.UsageError(f"{where} is a PIN, and --pin gives another: leave one out.")
+            raise click.UsageError(f"{where} is a PIN, and --pin gives one too: leave one out.")
         where, pin = None, where
     if where is not None:  # mistyped addresses are told before anybody is asked for a PIN
         parse_invite(where) if "://" in where else parse_host_port(where)
