@@ -72,10 +72,14 @@ class MdnsAnnouncer:
             await self._zeroconf.async_update_interfaces(list(addresses), version)
 
     async def withdraw(self) -> None:
-        """Say goodbye."""
+        """Say goodbye; nothing may be sent after it."""
         if self._info is not None:
             info, self._info = self._info, None
             await (await self._zeroconf.async_unregister_service(info))
+            # An answer made before may have left between: those who heard it would see us for hours. Without the
+            # addresses, because who hears the bytes of the goodbye again within a second takes them for an echo.
+            sender = self._zeroconf.zeroconf
+            sender.async_send(sender.generate_service_broadcast(info, 0, broadcast_addresses=False))
 
 
 def _instance(name: str, txt: TxtRecord, suffix: str = "") -> str:

@@ -57,7 +57,7 @@ class MdnsBrowser:
         self._zeroconf = zeroconf
         self._discovery = discovery
         self._places = asyncio.Semaphore(AT_ONCE)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], str] = {}  # what is being resolved
         self._browser: AsyncServiceBrowser | None = None
         self._listener = _TxtListener(self._heard)
         self._texts: dict[str, bytes | None] = {}  # by instance name in sight: a TXT record heard since
@@ -69,12 +69,20 @@ class MdnsBrowser:
 
     def _changed(self, zeroconf: Any, service_type: str, name: str, state_change: ServiceStateChange) -> None:
         if state_change is ServiceStateChange.Removed:
-            self._texts.pop(name, None)
-            self._discovery.gone(name)
+            self._gone(name)
             return
         if len(self._texts) < WAITING_MAX:
+            if state_change is ServiceStateChange.Updated and name not in self._texts:
+                return  # said goodbye; nothing would tell us again that it is gone
             self._texts.setdefault(name, None)
         self._resolve_soon(name)
+
+    def _gone(self, name: str) -> None:
+        self._texts.pop(name, None)
+        for task, resolved in self._tasks.items():
+            if resolved == name:
+                task.cancel()
+        self._discovery.gone(name)
 
     def _heard(self, name: str, text: bytes) -> None:
         if name in self._texts and self._texts[name] != text:
@@ -84,8 +92,8 @@ class MdnsBrowser:
     def _resolve_soon(self, name: str) -> None:
         if len(self._tasks) < WAITING_MAX:
             task = asyncio.get_running_loop().create_task(self._resolve(name))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._tasks[task] = name
+            task.add_done_callback(self._tasks.pop)
 
     async def _resolve(self, name: str) -> None:
         async with self._places:

@@ -144,6 +144,17 @@ def test_a_clean_stop_says_goodbye(hosts: Hosts) -> None:
     eventually(lambda: not in_sight(a), "the stopped node is still in sight", timeout_s=8)
 
 
+def test_the_goodbye_is_the_last_word(lab: Lab, hosts: Hosts) -> None:
+    """An answer made before it leaves after it; then the goodbye said again must not pass for an echo."""
+    a, b = hosts["a"].start(), hosts["b"].start()
+    wait_for_offer(a, b, is_open=False)
+    assert not any(offers_told(a, b, 2.0))
+    ask_the_link(lab, "c")
+    assert not any(offers_told(a, b, 0.75))  # the second answer is 0.1 s ahead then
+    assert b.stop() == 0
+    eventually(lambda: not in_sight(a), "the stopped node is still in sight", timeout_s=8)
+
+
 def test_a_node_without_mdns_is_unseen_and_joined_by_url(hosts: Hosts) -> None:
     """--no-mdns: nothing announced, nothing seen; the invite works."""
     a, b, c = hosts["a"].start("--no-mdns"), hosts["b"].start(), hosts["c"].start()
