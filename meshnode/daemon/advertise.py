@@ -106,6 +106,7 @@ async def _advertise(use: UseCases, addresses: OwnAddresses, looked: asyncio.Eve
             async with asyncio.timeout(GOODBYE_S):
                 await browser.stop()
                 await announcer.withdraw()
+        use.discovery.clear()
         await zeroconf.async_close()
 
 

@@ -49,6 +49,10 @@ class DiscoverPeers:
         """A goodbye, or its records ran out."""
         self._sightings.pop(instance, None)
 
+    def clear(self) -> None:
+        """Nobody listens any more, so nobody's goodbye would be heard."""
+        self._sightings.clear()
+
     def list(self) -> list[Sighting]:
         """The nodes in sight, those that wait for a PIN first."""
         return sorted(self._sightings.values(), key=lambda s: (not s.pairing_open, s.name, s.id))

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from zeroconf import (  # type: ignore[attr-defined]  # DNSText is missing in its __all__
+    DNSPointer,
     DNSText,
     RecordUpdate,
     RecordUpdateListener,
@@ -29,6 +30,8 @@ from meshnode.transport.txt_record import SERVICE_TYPE, decode_txt, parse_instan
 AT_ONCE: Final = 8
 RESOLVE_MS: Final = 3000
 WAITING_MAX: Final = 2 * SIGHTINGS_MAX
+PTR: Final = 12  # RFC 1035, 3.2.2
+IN: Final = 1  # RFC 1035, 3.2.4
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +60,7 @@ class MdnsBrowser:
         self._zeroconf = zeroconf
         self._discovery = discovery
         self._places = asyncio.Semaphore(AT_ONCE)
-        self._tasks: dict[asyncio.Task[None], str] = {}  # what is being resolved
+        self._tasks: set[asyncio.Task[None]] = set()
         self._browser: AsyncServiceBrowser | None = None
         self._listener = _TxtListener(self._heard)
         self._texts: dict[str, bytes | None] = {}  # by instance name in sight: a TXT record heard since
@@ -69,20 +72,19 @@ class MdnsBrowser:
 
     def _changed(self, zeroconf: Any, service_type: str, name: str, state_change: ServiceStateChange) -> None:
         if state_change is ServiceStateChange.Removed:
-            self._gone(name)
+            self._texts.pop(name, None)
+            self._discovery.gone(name)
+            return
+        if not self._is_there(name):
             return
         if len(self._texts) < WAITING_MAX:
-            if state_change is ServiceStateChange.Updated and name not in self._texts:
-                return  # said goodbye; nothing would tell us again that it is gone
             self._texts.setdefault(name, None)
         self._resolve_soon(name)
 
-    def _gone(self, name: str) -> None:
-        self._texts.pop(name, None)
-        for task, resolved in self._tasks.items():
-            if resolved == name:
-                task.cancel()
-        self._discovery.gone(name)
+    def _is_there(self, name: str) -> bool:
+        """Whether its pointer is known: else it said goodbye, and nothing would tell us again that it is gone."""
+        pointer = DNSPointer(SERVICE_TYPE, PTR, IN, 0, name)
+        return self._zeroconf.zeroconf.cache.async_get_unique(pointer) is not None
 
     def _heard(self, name: str, text: bytes) -> None:
         if name in self._texts and self._texts[name] != text:
@@ -92,8 +94,8 @@ class MdnsBrowser:
     def _resolve_soon(self, name: str) -> None:
         if len(self._tasks) < WAITING_MAX:
             task = asyncio.get_running_loop().create_task(self._resolve(name))
-            self._tasks[task] = name
-            task.add_done_callback(self._tasks.pop)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     async def _resolve(self, name: str) -> None:
         async with self._places:
@@ -104,6 +106,8 @@ class MdnsBrowser:
             except Exception as error:  # noqa: BLE001 - whatever a stranger's packets provoke must not end browsing
                 log.debug("could not resolve %s: %s", name, error)
                 return
+        if not self._is_there(name):
+            return
         sighting = _sighting(name, info, self._texts.get(name))
         if sighting is not None:
             self._discovery.seen(sighting)

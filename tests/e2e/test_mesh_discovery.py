@@ -155,6 +155,15 @@ def test_the_goodbye_is_the_last_word(lab: Lab, hosts: Hosts) -> None:
     eventually(lambda: not in_sight(a), "the stopped node is still in sight", timeout_s=8)
 
 
+def test_who_listens_anew_sees_who_is_still_there(hosts: Hosts) -> None:
+    """Whoever left while nobody listened said goodbye to nobody."""
+    a, b, c = hosts["a"].start(), hosts["b"].start(), hosts["c"].start()
+    wait_for_sight(a, b, c)
+    b.stop(signal.SIGKILL)
+    assert a.run("identity", "rename", "Attic").returncode == 0  # takes new sockets
+    wait_for_sight(a, c)
+
+
 def test_a_node_without_mdns_is_unseen_and_joined_by_url(hosts: Hosts) -> None:
     """--no-mdns: nothing announced, nothing seen; the invite works."""
     a, b, c = hosts["a"].start("--no-mdns"), hosts["b"].start(), hosts["c"].start()

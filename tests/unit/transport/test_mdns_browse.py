@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from zeroconf import DNSIncoming, DNSOutgoing, DNSRecord, ServiceInfo, const
+from zeroconf import DNSIncoming, DNSOutgoing, DNSPointer, DNSRecord, ServiceInfo, const
 from zeroconf.asyncio import AsyncZeroconf
 
 from meshnode.node.discover_peers import DiscoverPeers
@@ -93,3 +93,25 @@ async def test_details_after_a_goodbye_bring_nobody_back(link: Link) -> None:
     link.hear(node().dns_pointer(override_ttl=0))
     link.hear(*details(node(7070)))
     assert await link.in_sight() == []
+
+
+async def test_a_forged_pointer_in_capitals_does_not_hide_a_node(link: Link) -> None:
+    """The library's cache then has the node's pointer before the node says it, so only its details are told to us."""
+    forged = DNSPointer(SERVICE_TYPE.upper(), const._TYPE_PTR, const._CLASS_IN, 2**31 - 1, node().name)
+    link.hear(forged)
+    link.hear(node().dns_pointer(), *details(node()))
+    link.hear(node(7070).dns_pointer(), *details(node(7070)))
+    assert await link.in_sight() == [("desk", 7070)]
+
+
+async def test_two_packets_at_the_start_do_not_end_mdns() -> None:
+    """A resolution begun before the library has started and ended by a goodbye must not end that start."""
+    zeroconf = AsyncZeroconf(interfaces=["127.0.0.1"])
+    link = Link(zeroconf)
+    link.browser.start()
+    link.hear(node().dns_pointer())
+    await asyncio.sleep(0)
+    link.hear(node().dns_pointer(override_ttl=0))
+    await zeroconf.zeroconf.async_wait_for_start()
+    await link.browser.stop()
+    await zeroconf.async_close()
