@@ -9,6 +9,7 @@ import contextlib
 import os
 import re
 import secrets
+import select
 import signal
 import subprocess
 import time
@@ -169,14 +170,18 @@ class Avahi:
     def __init__(self, lab: Lab, host: str, name: str) -> None:
         self._lab = lab
         prepare = "mount -t tmpfs tmpfs /run && mkdir -p /run/dbus /run/avahi-daemon"
-        bus = "exec dbus-daemon --system --nofork --nopidfile --nosyslog"
+        bus = "exec dbus-daemon --system --nofork --nopidfile --nosyslog --print-address"
         unshare = ("unshare", "--mount", "--propagation", "private")
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        self._bus = lab.popen(host, *unshare, "sh", "-c", f"{prepare} && {bus}", **quiet)
+        piped = quiet | {"stdout": subprocess.PIPE}
+        self._bus = lab.popen(host, *unshare, "sh", "-c", f"{prepare} && {bus}", **piped)
         self._enter = ["nsenter", "-t", str(self._bus.pid), "-m", "-n"]
         private = Path(f"/proc/{self._bus.pid}/root/run")
         try:
-            _wait_for((private / "dbus/system_bus_socket").exists, "the bus did not start")
+            # the socket's file is there a moment before anybody listens, and avahi-daemon ends when it is refused
+            said, _, _ = select.select([self._bus.stdout], [], [], 10)
+            if not said or not self._bus.stdout.readline():
+                raise RuntimeError("the bus did not start")
             (private / "avahi.conf").write_text(AVAHI_CONFIGURATION.format(name=name))
             options = ("-f", "/run/avahi.conf", "--no-drop-root", "--no-chroot", "--no-rlimits")
             self._daemon = self.popen("avahi-daemon", *options, **quiet)
