@@ -114,6 +114,7 @@ def test_nobody_waiting_is_said_after_a_patient_look(hosts: Hosts) -> None:
     assert "meshnode join HOST" in alone.stderr
 
 
+@pytest.mark.long  # the short run kills in integration/test_liveness.py
 def test_a_killed_node_grows_stale_then_offline_and_comes_back(hosts: Hosts) -> None:
     """Silence is judged in two steps; after a restart it is online again without a new pairing."""
     for host in ("a", "b"):
@@ -142,6 +143,7 @@ def test_a_stopped_node_left_and_comes_back(hosts: Hosts) -> None:
     wait_for_words(a, "host-b", "online")
 
 
+@pytest.mark.long  # the short run blocks it in test_mesh_faults.py
 def test_paired_nodes_need_no_mdns(lab: Lab, hosts: Hosts) -> None:
     """With multicast DNS blocked at the switch they stay online, find each other after a restart, and pair by URL."""
     a, b, c = (machine.start() for machine in hosts.values())

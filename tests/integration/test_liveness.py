@@ -186,6 +186,7 @@ def locals_(tmp_path: Path) -> Iterator[tuple[LocalNode, LocalNode]]:
             node.close()
 
 
+@pytest.mark.long  # the short run steps a real process's in test_wall_clock.py
 @pytest.mark.parametrize("step_s", [DAY_S, -DAY_S])
 def test_a_stepped_wall_clock_changes_nothing_about_liveness(
     locals_: tuple[LocalNode, LocalNode], step_s: float

@@ -81,6 +81,7 @@ def test_a_clean_stop_shows_left_and_a_restart_returns(nodes: Nodes) -> None:
     wait_for("online again", lambda: host.is_online(joiner_id) and joiner.is_online(host_id))
 
 
+@pytest.mark.long  # the short run kills in test_liveness.py
 def test_a_killed_node_becomes_stale_then_offline_and_returns(nodes: Nodes) -> None:
     """Silence is noticed from our own clock; kill -9 says no goodbye."""
     host, joiner = nodes.start(), nodes.start()
