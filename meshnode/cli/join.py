@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 import sys
 import threading
 import time
@@ -33,7 +34,7 @@ NAMED_MAX: Final = 5
 def join(daemon: ControlClient, words: tuple[str, ...], pin: str | None, as_json: bool) -> None:
     """Join a node that shows a PIN: by its invite's URL, its address, or picked from what is in sight."""
     where = " ".join(words) if words else None
-    if where is not None and _is_pin(where):  # as it is read from the screen, `123 456` too; no host has such a name
+    if where is not None and _is_pin(where):  # as it is read from the screen, `123 456` too
         if pin is not None:
             raise click.UsageError(f"{where} is a PIN, and --pin gives one too: leave one out.")
         where, pin = None, where
@@ -59,10 +60,11 @@ def join(daemon: ControlClient, words: tuple[str, ...], pin: str | None, as_json
 
 
 def _is_pin(text: str) -> bool:
+    """Whether it is meant as one, perhaps with a digit too few: no address is digits alone."""
     try:
         return bool(parse_pin(text))
     except MeshError:
-        return False
+        return text.strip() != "" and set(text) <= set(string.digits + " -")
 
 
 def _join(daemon: ControlClient, where: str, pin: str | None) -> dict[str, Any]:
