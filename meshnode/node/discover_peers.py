@@ -50,7 +50,7 @@ class DiscoverPeers:
         self._sightings.pop(instance, None)
 
     def clear(self) -> None:
-        """Nobody listens any more, so nobody's goodbye would be heard."""
+        """Forget everybody: nobody listens any more, so no goodbye would be heard."""
         self._sightings.clear()
 
     def list(self) -> list[Sighting]:

@@ -113,5 +113,6 @@ async def test_two_packets_at_the_start_do_not_end_mdns() -> None:
     await asyncio.sleep(0)
     link.hear(node().dns_pointer(override_ttl=0))
     await zeroconf.zeroconf.async_wait_for_start()
+    assert zeroconf.zeroconf.started
     await link.browser.stop()
     await zeroconf.async_close()
